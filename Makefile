@@ -1,0 +1,72 @@
+# Lecong: `make` is the whole check, `make run` serves, `make demo` plays July 2015. Set-up happens by itself, once.
+# PYTHON chooses the interpreter (3.11 or newer) that the virtual environment is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/uv/bin/uv
+SOURCES := engine gateway settlement loadtest tests supervise.py
+
+# Running needs the run-time set; where the development set (a superset) is installed, it stays.
+RUNTIME := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.run)
+
+.PHONY: check format format-check lint types imports test quick run demo bench compile setup setup-dev lock clean
+
+check: format-check lint types imports test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+format-check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(VENV)/.dev
+	$(BIN)/mypy $(SOURCES)
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev compile
+	$(BIN)/python -m pytest -n auto --dist loadfile tests
+
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/end_to_end tests
+
+run: $(RUNTIME) compile
+	@$(BIN)/python supervise.py
+
+demo: $(RUNTIME) compile
+	@$(BIN)/python -m loadtest demo
+
+bench: $(RUNTIME) compile
+	@$(BIN)/python -m loadtest bench
+
+compile: $(RUNTIME)
+	@$(BIN)/python -m engine compile
+
+setup: $(RUNTIME)
+setup-dev: $(VENV)/.dev
+
+$(BIN)/python:
+	@echo "set-up 1/3: virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.uv: requirements/uv.txt | $(BIN)/python
+	@echo "set-up 2/3: uv, the installer"
+	@$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet --require-hashes -r $< && touch $@
+
+$(VENV)/.run $(VENV)/.dev: $(VENV)/.%: requirements/%.txt | $(VENV)/.uv
+	@echo "set-up 3/3: packages of $<"
+	@$(UV) pip sync --python $(BIN)/python --require-hashes $< && touch $@
+
+# Moves every pin to the newest version that the .in files admit.
+lock: | $(VENV)/.uv
+	for set in uv run dev; do $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate requirements/$$set.in -o requirements/$$set.txt || exit 1; done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
