@@ -1,0 +1,1 @@
+"""The matching engine: commands are numbered, made durable, applied, and their events released."""

@@ -1,0 +1,1 @@
+"""After the trade: contracts, the ledger and everything else that PostgreSQL keeps."""

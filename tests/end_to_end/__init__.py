@@ -1,0 +1,1 @@
+"""Tests of the whole exchange with real processes, sockets and PostgreSQL."""
