@@ -1,0 +1,180 @@
+"""The words of the exchange: every code that stands in a record, with its one meaning.
+
+Law: a code never changes its meaning; what is retired leaves a gap. The wire name of a code is its name in lower case
+(`Reason.PRICE_OFF_TICK` is "price_off_tick"), spelled as FIX spells it where FIX has the word.
+"""
+
+from enum import IntEnum, IntFlag
+from typing import Final
+
+RECORD_VERSION: Final = 1
+
+# Permitted maxima (semantics G1). With them price x quantity x basis points stays below 2**63:
+# 10**8 fen/t x 5 x 10**9 kg / 1000 = 5 x 10**14 fen; x 10**4 basis points = 5 x 10**18 < 9.22 x 10**18.
+PRICE_MAX_FEN_PER_TONNE: Final = 100_000_000
+QUANTITY_MAX_KG: Final = 5_000_000_000
+AMOUNT_MAX_FEN: Final = 10**17  # one deposit, and the balance of one account
+BASIS_POINTS: Final = 10_000
+
+ORDER_SLOT_BITS: Final = 22  # order id = command sequence << 22 | slot
+SEQUENCE_MAX: Final = 2**41 - 1  # so that an order id stays below 2**63
+
+
+class Command(IntEnum):
+    """What a COMMAND record asks for. Below 128: logged and judged. From 128: a question, answered and not logged."""
+
+    NEW_ORDER = 1
+    CANCEL_ORDER = 2
+    PICK = 5
+    OPEN_ACCOUNT = 16
+    DEPOSIT = 17
+    WITHDRAW = 18
+    REGISTER_LOT = 19
+    WITHDRAW_LOT = 20
+    DEFINE_INSTRUMENT = 32
+    SET_PHASE = 33
+    SET_REFERENCE = 34
+    ROLL_DAY = 35
+    SET_CLOCK = 36
+    QUERY_ORDERS = 128  # the live orders of `account`, or of everybody (account -1)
+    QUERY_BALANCES = 129  # of `account`, or of everybody (-1)
+    QUERY_LOTS = 130  # of `account`, or of everybody (-1)
+    QUERY_LISTINGS = 131  # the live orders of `instrument`, best price first, oldest first
+    QUERY_DEPTH = 132  # the price levels of `instrument`, bids then asks, best first
+    QUERY_INSTRUMENTS = 133  # every instrument with phase, band and last price
+
+
+class Event(IntEnum):
+    """What an EVENT record states. From 128: a row of an answer to a question; it is in no log."""
+
+    ACCEPTED = 1
+    REJECTED = 2
+    TRADE = 3
+    CANCELED = 4
+    ACCOUNT_OPENED = 16
+    DEPOSITED = 17
+    WITHDRAWN = 18
+    LOT_REGISTERED = 19
+    LOT_WITHDRAWN = 20
+    INSTRUMENT_DEFINED = 32
+    PHASE_CHANGED = 33
+    REFERENCE_SET = 34
+    DAY_ROLLED = 35
+    CLOCK_SET = 36
+    ORDER = 128
+    BALANCE = 129
+    LOT = 130
+    LEVEL = 132
+    INSTRUMENT = 133
+    REFUSED = 254  # at the door, before sequencing (semantics G5): no sequence, nothing consumed
+    END = 255  # the last row of every answer; its `sequence` is the state's
+
+
+class Side(IntEnum):
+    """Side of an order."""
+
+    BUY = 0
+    SELL = 1
+
+
+class OrderType(IntEnum):
+    """Semantics B1."""
+
+    LIMIT = 0
+
+
+class TimeInForce(IntEnum):
+    """Semantics B5."""
+
+    DAY = 0
+    IOC = 3  # FIX 59=3
+
+
+class Phase(IntEnum):
+    """Semantics E1."""
+
+    CLOSED = 0
+    HALTED = 1
+    CONTINUOUS = 2
+
+
+class Mode(IntEnum):
+    """Kind of instrument, semantics section F."""
+
+    BOOK = 0
+    LISTED = 1
+
+
+class Flag(IntFlag):
+    """Bits of the `flags` byte of both records."""
+
+    BY_REFERENCE = 1  # the client order id is a u64 that only rises per account, not 16 bytes of text
+    DUPLICATE = 2  # event: the first outcome of a repeated command (semantics C8)
+    BY_CLIENT_ORDER_ID = 4  # cancel: the order is named by client order id, not by order id
+
+
+class Reason(IntEnum):
+    """Why a command was rejected or an order ended, in order of precedence: the first that applies is the answer."""
+
+    NONE = 0
+    # the command
+    UNSUPPORTED_COMMAND = 1
+    UNKNOWN_ACCOUNT = 2
+    ACCOUNT_EXISTS = 3
+    # idempotency (semantics C8)
+    DUPLICATE_CLIENT_ORDER_ID = 10
+    STALE_REFERENCE = 11
+    DAY_FULL = 12
+    # instrument and phase
+    UNKNOWN_INSTRUMENT = 20
+    INSTRUMENT_EXISTS = 21
+    INVALID_TERMS = 22
+    INSTRUMENT_CLOSED = 23
+    INSTRUMENT_HALTED = 24
+    INSTRUMENT_OPEN = 25
+    UNKNOWN_PHASE = 26
+    # form of the order
+    UNKNOWN_SIDE = 30
+    UNSUPPORTED_ORDER_TYPE = 31
+    UNSUPPORTED_TIME_IN_FORCE = 32
+    NOT_LISTED = 33
+    NOT_BOOK = 34
+    # numbers (semantics G1, G2)
+    PRICE_OFF_TICK = 40
+    PRICE_EXCEEDS_BAND = 41
+    QUANTITY_OFF_STEP = 42
+    QUANTITY_BELOW_MINIMUM = 43
+    EXCEEDS_LIMIT = 44
+    WHOLE_LOT_ONLY = 45
+    # the order or listing meant
+    UNKNOWN_ORDER = 50
+    TOO_LATE = 51
+    STALE_VERSION = 52
+    OWN_LISTING = 53
+    # goods and money (law 7)
+    UNKNOWN_LOT = 60
+    LOT_EXISTS = 61
+    LOT_OF_OTHER_INSTRUMENT = 62
+    INSUFFICIENT_GOODS = 63
+    INSUFFICIENT_FUNDS = 64
+    # capacity (semantics G5)
+    LIVE_ORDERS_FULL = 70
+    ACCOUNTS_FULL = 71
+    LOTS_FULL = 72
+    LEVELS_FULL = 73
+    SEQUENCE_EXHAUSTED = 74
+    # clock
+    CLOCK_NOT_STEPPED = 80
+    # at the door
+    QUEUE_FULL = 90
+    SHUTTING_DOWN = 91
+    DISK_FULL = 92
+    # ends of an order that are not rejections
+    CANCELED_BY_OWNER = 100
+    IOC_REMAINDER = 101
+    DAY_END = 102
+
+
+def wire_name(code: IntEnum) -> str:
+    """The name by which clients know a code: `Reason.PRICE_OFF_TICK` -> "price_off_tick"."""
+    return code.name.lower()
