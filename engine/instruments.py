@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.records import INSTRUMENT_TERMS, Records
+from engine.records import COMMAND, INSTRUMENT_TERMS, Records
 from engine.vocabulary import BASIS_POINTS, RECORD_VERSION, Command, Mode
 
 INSTRUMENTS_CSV: Final = Path(__file__).with_name("instruments.csv")
@@ -61,7 +61,7 @@ class Instrument:
         terms["buyer_deposit_bp"] = FULL_PAY_BP
         terms["band_bp"] = BAND_BP
         terms["fee_fen_per_tonne"] = FEE_FEN_PER_TONNE
-        return terms
+        return terms.view(COMMAND)
 
 
 def static_band(reference_fen_per_tonne: int, band_bp: int, tick_fen_per_tonne: int) -> tuple[int, int]:

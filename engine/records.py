@@ -26,7 +26,7 @@ those, are read through its own view (`events.view(TRADE)`), which has the same 
              instrument:   64 lower | 72 upper | 80 last | 88 price (reference)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -210,3 +210,9 @@ def as_words(records: Records) -> npt.NDArray[np.int64]:
 def select(records: Records, rows: npt.NDArray[Any]) -> Records:
     """The records named by a boolean mask or an index array, copied."""
     return as_words(records)[rows].reshape(-1).view(records.dtype)
+
+
+def joined(parts: Sequence[Records]) -> Records:
+    """Records one after another, copied byte by byte (np.concatenate would repack the fields)."""
+    assert parts, "there is a type only where there is a part"
+    return np.concatenate([as_words(part) for part in parts]).reshape(-1).view(parts[0].dtype)

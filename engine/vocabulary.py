@@ -122,6 +122,7 @@ class Reason(IntEnum):
     UNKNOWN_ACCOUNT = 2
     ACCOUNT_EXISTS = 3
     # idempotency (semantics C8)
+    MISSING_CLIENT_ORDER_ID = 9
     DUPLICATE_CLIENT_ORDER_ID = 10
     STALE_REFERENCE = 11
     DAY_FULL = 12

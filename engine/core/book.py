@@ -1,0 +1,96 @@
+"""The book: orders in time order on the levels of a ladder, in slots that are used again at once.
+
+Law: a slot is either free (id 0, all fields zero but the link of the stack) or linked into exactly one level; a level's
+sentinel knows the kilograms and the orders on it. Freed slots are taken last-in-first-out, so that the live set stays in
+the processor's cache.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from engine.core.jit import part
+from engine.core.ladder import mark, unmark
+from engine.core.layout import State
+from engine.vocabulary import ORDER_SLOT_BITS
+
+SLOT_BITS = int(ORDER_SLOT_BITS)
+SLOT_MASK = (1 << SLOT_BITS) - 1
+NO_SLOT = 0
+
+
+@part
+def take_slot(state: State) -> Any:
+    """A free slot; the caller has checked that one is left."""
+    head = state.head
+    slot = head["free_slot"][0]
+    if slot != NO_SLOT:
+        head["free_slot"][0] = state.nodes["next"][slot]
+    else:
+        slot = head["slots_used"][0] + 1
+        head["slots_used"][0] = slot
+    head["live_orders"][0] += 1
+    return slot
+
+
+@part
+def free_slot(state: State, slot: int) -> None:
+    """Give a slot back, zeroed (law 4), on top of the stack."""
+    nodes, orders, head = state.nodes, state.orders, state.head
+    nodes["next"][slot] = head["free_slot"][0]
+    nodes["previous"][slot] = 0
+    nodes["leaves"][slot] = 0
+    nodes["level"][slot] = 0
+    nodes["account"][slot] = 0
+    nodes["id"][slot] = 0
+    orders["client_order_id_0"][slot] = 0
+    orders["client_order_id_1"][slot] = 0
+    orders["quantity"][slot] = 0
+    orders["lot"][slot] = 0
+    orders["version"][slot] = 0
+    orders["order_type"][slot] = 0
+    orders["time_in_force"][slot] = 0
+    orders["flags"][slot] = 0
+    orders["entered_ns"][slot] = 0
+    head["free_slot"][0] = slot
+    head["live_orders"][0] -= 1
+
+
+@part
+def slot_of(state: State, order_id: int) -> Any:
+    """The slot of a live order, or NO_SLOT: one array read and a comparison."""
+    slot = order_id & SLOT_MASK
+    if order_id <= 0 or slot > state.head["slots_used"][0] or state.nodes["id"][slot] != order_id:
+        return np.int64(NO_SLOT)
+    return np.int64(slot)
+
+
+@part
+def link(state: State, slot: int, ladder: int, level: int) -> None:
+    """Put an order at the end of its level's queue (semantics A1)."""
+    nodes = state.nodes
+    sentinel = state.ladders["base"][ladder] + level
+    youngest = nodes["previous"][sentinel]
+    if youngest == sentinel:
+        mark(state, ladder, level)
+    nodes["next"][youngest] = slot
+    nodes["previous"][slot] = youngest
+    nodes["next"][slot] = sentinel
+    nodes["previous"][sentinel] = slot
+    nodes["level"][slot] = sentinel
+    nodes["leaves"][sentinel] += nodes["leaves"][slot]
+    nodes["id"][sentinel] += 1
+
+
+@part
+def unlink(state: State, slot: int, ladder: int) -> None:
+    """Take an order out of its level; what it has left leaves the level with it."""
+    nodes = state.nodes
+    sentinel = nodes["level"][slot]
+    older, younger = nodes["previous"][slot], nodes["next"][slot]
+    nodes["next"][older] = younger
+    nodes["previous"][younger] = older
+    nodes["leaves"][sentinel] -= nodes["leaves"][slot]
+    nodes["id"][sentinel] -= 1
+    if older == younger and older == sentinel:
+        unmark(state, ladder, sentinel - state.ladders["base"][ladder])

@@ -1,0 +1,62 @@
+"""The door of the core: one call per batch of commands (law 9).
+
+Law: the state after a batch is a function of the state before it and of the batch; nothing else is read.
+"""
+
+from typing import Any
+
+from engine.core.accounts import settle
+from engine.core.events import emit_rejected
+from engine.core.jit import kernel, part
+from engine.core.layout import SPARE_EVENTS, State, Turn
+from engine.core.market import operate
+from engine.core.orders import cancel_order, new_order, pick
+from engine.vocabulary import Command, Reason
+
+NEW_ORDER, CANCEL_ORDER, PICK = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER), int(Command.PICK)
+OPEN_ACCOUNT, WITHDRAW_LOT = int(Command.OPEN_ACCOUNT), int(Command.WITHDRAW_LOT)
+DEFINE_INSTRUMENT, SET_CLOCK = int(Command.DEFINE_INSTRUMENT), int(Command.SET_CLOCK)
+UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
+
+
+@part
+def most_events(state: State) -> Any:
+    """What one command can cause at most: every live order ends, every instrument changes (semantics G5)."""
+    return state.head["live_orders"][0] + state.head["instruments_used"][0] + SPARE_EVENTS
+
+
+@kernel
+def apply_batch(  # type: ignore[no-untyped-def]
+    head, nodes, orders, instruments, ladders, bits, accounts, lots, day, commands, terms, events
+):
+    """Judge commands in order until the batch is done or the event buffer might not hold what the next one can cause.
+
+    Arrays are those of layout.State, then COMMAND records stamped with sequence and time, the same bytes as
+    INSTRUMENT_TERMS, and a buffer of EVENT records. Returns (commands done, events written).
+    """
+    state = State(head, nodes, orders, instruments, ladders, bits, accounts, lots, day)
+    head["events"][0] = 0
+    at = 0
+    while at < len(commands) and head["events"][0] + most_events(state) <= len(events):
+        head["first_event"][0] = head["events"][0]
+        head["sequence"][0] = commands["sequence"][at]
+        head["time_ns"][0] = commands["time_ns"][at]
+        turn = Turn(commands, terms, events, at)
+        kind = commands["kind"][at]
+        if kind == NEW_ORDER:
+            new_order(state, turn)
+        elif kind == CANCEL_ORDER:
+            cancel_order(state, turn)
+        elif kind == PICK:
+            pick(state, turn)
+        elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
+            settle(state, turn, kind)
+        elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:
+            operate(state, turn, kind)
+        else:
+            emit_rejected(state, turn, UNSUPPORTED_COMMAND)
+        at += 1
+    written = head["events"][0]
+    head["events"][0] = 0
+    head["first_event"][0] = 0
+    return at, written

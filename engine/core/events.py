@@ -1,0 +1,237 @@
+"""Events: every fact the core states, written into the caller's buffer.
+
+Law: an event is written whole, all 128 bytes, because the buffer is used again; and whatever concerns an account takes the
+next number of that account's own sequence.
+"""
+
+from typing import Any, NamedTuple
+
+from engine.core.jit import part
+from engine.core.layout import State, Turn
+from engine.vocabulary import RECORD_VERSION, Event, Flag
+
+ACCEPTED = int(Event.ACCEPTED)
+REJECTED = int(Event.REJECTED)
+TRADE = int(Event.TRADE)
+CANCELED = int(Event.CANCELED)
+BY_REFERENCE = int(Flag.BY_REFERENCE)
+DUPLICATE = int(Flag.DUPLICATE)
+NOBODY = -1
+
+
+class Fill(NamedTuple):
+    """One touch: the incoming order (side, id, what it has left) meets the order in slot `resting`."""
+
+    instrument: int
+    side: int
+    order_id: int
+    leaves: int
+    resting: int
+    match_id: int
+    price: int
+    quantity: int
+    lot: int
+
+
+@part
+def begin(state: State, turn: Turn, kind: int) -> Any:
+    """Start an event about the command at hand with the head all kinds share; return its row."""
+    head, events, commands, at = state.head, turn.events, turn.commands, turn.at
+    n = head["events"][0]
+    head["events"][0] = n + 1
+    events["sequence"][n] = commands["sequence"][at]
+    events["time_ns"][n] = commands["time_ns"][at]
+    events["version"][n] = RECORD_VERSION
+    events["kind"][n] = kind
+    events["side"][n] = commands["side"][at]
+    events["order_type"][n] = commands["order_type"][at]
+    events["time_in_force"][n] = commands["time_in_force"][at]
+    events["flags"][n] = commands["flags"][at] & BY_REFERENCE
+    events["phase"][n] = 0
+    events["reason"][n] = 0
+    events["index"][n] = n - head["first_event"][0]
+    events["instrument"][n] = commands["instrument"][at]
+    events["account"][n] = commands["account"][at]
+    events["tag"][n] = commands["tag"][at]
+    return n
+
+
+@part
+def next_of_account(state: State, account: int) -> Any:
+    """The account's next sequence number."""
+    sequence = state.accounts["sequence"][account] + 1
+    state.accounts["sequence"][account] = sequence
+    return sequence
+
+
+@part
+def clear_body(events: Any, n: int) -> None:
+    """Zero what stands behind the head: for the kinds that fill little of it."""
+    events["counter_account"][n] = 0
+    events["account_sequence"][n] = 0
+    events["counter_account_sequence"][n] = 0
+    events["order_id"][n] = 0
+    events["client_order_id_0"][n] = 0
+    events["client_order_id_1"][n] = 0
+    events["price_fen_per_tonne"][n] = 0
+    events["quantity_kg"][n] = 0
+    events["leaves_kg"][n] = 0
+    events["cum_kg"][n] = 0
+    events["lot"][n] = 0
+
+
+@part
+def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
+    """The command was judged and refused: it carries what it asked for, and settlement's number if it was settlement's."""
+    commands, at, events = turn.commands, turn.at, turn.events
+    n = begin(state, turn, REJECTED)
+    clear_body(events, n)
+    events["reason"][n] = reason
+    events["order_id"][n] = commands["order_id"][at]
+    events["client_order_id_0"][n] = commands["client_order_id_0"][at]
+    events["client_order_id_1"][n] = commands["client_order_id_1"][at]
+    events["price_fen_per_tonne"][n] = commands["price_fen_per_tonne"][at]
+    events["quantity_kg"][n] = commands["quantity_kg"][at]
+    events["lot"][n] = commands["lot"][at]
+    if commands["outbox"][at] != 0:
+        events["outbox"][n] = commands["outbox"][at]
+    return n
+
+
+@part
+def emit_accepted(state: State, turn: Turn, order_id: int, price: int, quantity: int) -> Any:
+    """The acknowledgement; `set_outcome` completes it when the command is done. Returns its row."""
+    commands, at, events = turn.commands, turn.at, turn.events
+    n = begin(state, turn, ACCEPTED)
+    events["listing_version"][n] = 1
+    events["account_sequence"][n] = next_of_account(state, commands["account"][at])
+    events["amount_fen"][n] = 0
+    events["order_id"][n] = order_id
+    events["client_order_id_0"][n] = commands["client_order_id_0"][at]
+    events["client_order_id_1"][n] = commands["client_order_id_1"][at]
+    events["price_fen_per_tonne"][n] = price
+    events["quantity_kg"][n] = quantity
+    events["leaves_kg"][n] = 0
+    events["cum_kg"][n] = 0
+    events["lot"][n] = commands["lot"][at]
+    return n
+
+
+@part
+def set_outcome(turn: Turn, n: int, leaves: int, cum: int, amount: int) -> None:
+    """Complete an acknowledgement: what rests, what was filled and for how much."""
+    turn.events["leaves_kg"][n] = leaves
+    turn.events["cum_kg"][n] = cum
+    turn.events["amount_fen"][n] = amount
+
+
+@part
+def emit_canceled(state: State, turn: Turn, slot: int, ladder: int, price: int, reason: int) -> None:
+    """An order ended with kilograms left; `slot` still holds it."""
+    events, nodes, orders = turn.events, state.nodes, state.orders
+    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
+    n = begin(state, turn, CANCELED)
+    events["side"][n] = ladder & 1
+    events["order_type"][n] = orders["order_type"][slot]
+    events["time_in_force"][n] = orders["time_in_force"][slot]
+    events["flags"][n] = orders["flags"][slot]
+    events["reason"][n] = reason
+    events["instrument"][n] = ladder >> 1
+    events["account"][n] = account
+    events["listing_version"][n] = orders["version"][slot]
+    events["account_sequence"][n] = next_of_account(state, account)
+    events["amount_fen"][n] = 0
+    events["order_id"][n] = nodes["id"][slot]
+    events["client_order_id_0"][n] = orders["client_order_id_0"][slot]
+    events["client_order_id_1"][n] = orders["client_order_id_1"][slot]
+    events["price_fen_per_tonne"][n] = price
+    events["quantity_kg"][n] = leaves
+    events["leaves_kg"][n] = 0
+    events["cum_kg"][n] = orders["quantity"][slot] - leaves
+    events["lot"][n] = orders["lot"][slot]
+
+
+@part
+def emit_trade(state: State, turn: Turn, fill: Fill) -> None:
+    """One touch of an incoming and a resting order (semantics A2), after both leaves were reduced."""
+    events, nodes = turn.events, state.nodes
+    account, counter_account = turn.commands["account"][turn.at], nodes["account"][fill.resting]
+    n = begin(state, turn, TRADE)
+    events["side"][n] = fill.side
+    events["instrument"][n] = fill.instrument
+    events["counter_account"][n] = counter_account
+    events["account_sequence"][n] = next_of_account(state, account)
+    events["counter_account_sequence"][n] = next_of_account(state, counter_account)
+    events["order_id"][n] = fill.order_id
+    events["counter_order_id"][n] = nodes["id"][fill.resting]
+    events["match_id"][n] = fill.match_id
+    events["price_fen_per_tonne"][n] = fill.price
+    events["quantity_kg"][n] = fill.quantity
+    events["leaves_kg"][n] = fill.leaves
+    events["counter_leaves_kg"][n] = nodes["leaves"][fill.resting]
+    events["lot"][n] = fill.lot
+
+
+@part
+def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
+    """The first outcome of a repeated command, marked as a duplicate (semantics C8)."""
+    day, events, commands, at = state.day, turn.events, turn.commands, turn.at
+    reason = day["reason"][entry]
+    n = emit_rejected(state, turn, reason)
+    events["flags"][n] |= DUPLICATE
+    if reason == 0:
+        events["kind"][n] = ACCEPTED
+        events["listing_version"][n] = 1
+        events["amount_fen"][n] = day["amount"][entry]
+        events["order_id"][n] = day["order_id"][entry]
+        events["leaves_kg"][n] = day["leaves"][entry]
+        events["cum_kg"][n] = day["cum"][entry]
+
+
+@part
+def emit_cash(state: State, turn: Turn, kind: int, account: int) -> None:
+    """Money arrived or left, or an account was opened: amounts after the command."""
+    events, commands, at = turn.events, turn.commands, turn.at
+    n = begin(state, turn, kind)
+    clear_body(events, n)
+    events["instrument"][n] = NOBODY
+    events["account_sequence"][n] = next_of_account(state, account)
+    events["amount_fen"][n] = commands["amount_fen"][at]
+    events["available_fen"][n] = state.accounts["available"][account]
+    events["held_fen"][n] = state.accounts["held"][account]
+    events["outbox"][n] = commands["outbox"][at]
+
+
+@part
+def emit_lot(state: State, turn: Turn, kind: int, lot: int) -> None:
+    """A lot was registered or left the warehouse: kilograms after the command."""
+    events, lots, commands, at = turn.events, state.lots, turn.commands, turn.at
+    account = lots["account"][lot]
+    n = begin(state, turn, kind)
+    clear_body(events, n)
+    events["instrument"][n] = lots["instrument"][lot]
+    events["account"][n] = account
+    events["account_sequence"][n] = next_of_account(state, account)
+    events["free_kg"][n] = lots["free"][lot]
+    events["listed_kg"][n] = lots["listed"][lot]
+    events["outbox"][n] = commands["outbox"][at]
+    events["quantity_kg"][n] = commands["quantity_kg"][at]
+    events["contracted_kg"][n] = lots["contracted"][lot]
+    events["lot"][n] = lot
+
+
+@part
+def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> None:
+    """An instrument was defined, changed its phase or got a new reference; NOBODY: the day or the clock moved."""
+    events = turn.events
+    n = begin(state, turn, kind)
+    clear_body(events, n)
+    events["instrument"][n] = instrument
+    events["account"][n] = NOBODY
+    if instrument != NOBODY:
+        instruments = state.instruments
+        events["phase"][n] = instruments["phase"][instrument]
+        events["lower_fen_per_tonne"][n] = instruments["lower"][instrument]
+        events["upper_fen_per_tonne"][n] = instruments["upper"][instrument]
+        events["last_fen_per_tonne"][n] = instruments["last"][instrument]
+        events["price_fen_per_tonne"][n] = instruments["reference"][instrument]

@@ -1,0 +1,66 @@
+"""Money and kilograms taken and released in the same step as the order (law 7, semantics G3, G4).
+
+Law: per account, `held` = sum of the formula over its live orders; per lot, `listed` = sum of the leaves of its live sells;
+available + held changes only by deposits, withdrawals and charges. An incoming order is checked against the hold of its
+whole quantity and then charged fill by fill from what is available; only what rests is held, which the inequality of
+semantics G3 covers.
+"""
+
+from typing import Any
+
+from engine import money
+from engine.core.jit import part
+from engine.core.layout import State
+from engine.vocabulary import Side
+
+BUY = int(Side.BUY)
+
+amount_fen = part(money.amount_fen)
+deposit_fen = part(money.deposit_fen)
+fee_fen = part(money.fee_fen)
+
+
+@part
+def _deposit_price(state: State, instrument: int, side: int, price: int) -> Any:
+    """The price a deposit is reckoned at: a buyer's own limit, a seller's upper band price (semantics G3)."""
+    if side == BUY:
+        return price
+    return state.instruments["upper"][instrument]
+
+
+@part
+def _basis_points(state: State, instrument: int, side: int) -> Any:
+    if side == BUY:
+        return state.instruments["buyer_deposit"][instrument]
+    return state.instruments["seller_deposit"][instrument]
+
+
+@part
+def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) -> Any:
+    """The money that `leaves` kilograms of an order hold: deposit + fee + reserve (semantics G3); 0 for none."""
+    instruments = state.instruments
+    points = _basis_points(state, instrument, side)
+    fen = fee_fen(leaves, instruments["fee"][instrument])
+    fen += money.RESERVE_FEN_PER_STEP * (leaves // instruments["step"][instrument])
+    if points != 0:
+        at = _deposit_price(state, instrument, side, price)
+        fen += deposit_fen(amount_fen(at, leaves), points)
+    return fen
+
+
+@part
+def charge_fen(state: State, instrument: int, side: int, amount: int, quantity: int) -> Any:
+    """What a fill takes from an account: deposit on the amount, and the fee (domain 4 P2)."""
+    fen = fee_fen(quantity, state.instruments["fee"][instrument])
+    points = _basis_points(state, instrument, side)
+    if points != 0:
+        fen += deposit_fen(amount, points)
+    return fen
+
+
+@part
+def move_hold(state: State, account: int, released: int, charged: int) -> None:
+    """Take `released` out of held; what is not charged becomes available."""
+    accounts = state.accounts
+    accounts["held"][account] -= released
+    accounts["available"][account] += released - charged

@@ -1,0 +1,92 @@
+"""Compilation: how kernels become machine code, and where that code is kept.
+
+Law: stale machine code never runs. numba's own cache looks only at the file of the outermost function and silently keeps
+old code when a callee elsewhere changes, so the cache directory is named by a hash of every source that kernels are made
+of, of the versions of numba, llvmlite and numpy, and of the settings that change the code.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numba
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CORE: Final = Path(__file__).parent
+SOURCES: Final = ("core", "vocabulary.py", "records.py", "money.py")
+SETTINGS: Final = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_BOUNDSCHECK", "NUMBA_OPT")
+
+
+def cache_key(package: Path = CORE.parent) -> str:
+    """16 hex digits over the sources of the kernels, the compiler's versions and its settings."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        root = package / name
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for distribution in ("numba", "llvmlite", "numpy"):
+        digest.update(version(distribution).encode())
+    for setting in SETTINGS:
+        digest.update(f"{setting}={os.environ.get(setting, '')}".encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_directory() -> Path:
+    """Where this version's machine code lives: LECONG_CACHE, or .cache beside the sources, or the user's cache."""
+    beside = CORE.parent.parent
+    if os.environ.get("LECONG_CACHE"):
+        root = Path(os.environ["LECONG_CACHE"])
+    elif os.access(beside, os.W_OK):
+        root = beside / ".cache"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lecong"
+    return root / "numba" / cache_key()
+
+
+COMPILED: Final = not config.DISABLE_JIT
+if COMPILED:
+    config.CACHE_DIR = str(cache_directory())
+
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None}
+
+
+def kernel(function: F) -> F:
+    """An entry point: called from Python once per batch, compiled once per machine."""
+    return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def part(function: F) -> F:
+    """A piece of a kernel, always inlined: a call that passes a dozen arrays would cost more than its work."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def routine(function: F) -> F:
+    """A piece of a kernel that is called, not inlined: for what is rare or large."""
+    return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+@intrinsic
+def _count_trailing_zeros(typing_context: Any, word: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
+
+    return types.uint64(types.uint64), generate
+
+
+def _lowest_bit_compiled(word: Any) -> Any:  # pragma: no cover - runs compiled
+    return _count_trailing_zeros(word)
+
+
+def _lowest_bit_interpreted(word: Any) -> int:
+    return (int(word) & -int(word)).bit_length() - 1
+
+
+# The index of the lowest set bit of a non-zero u64: one instruction compiled, and its twin for NUMBA_DISABLE_JIT=1.
+lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted

@@ -1,0 +1,84 @@
+"""The price ladder of one side: which level is best, and where a price stands.
+
+Law: `best` of a ladder is always its lowest set bit, and a bit is set exactly when its level holds orders. A bit of tier 1
+says that a word of tier 0 is not zero, a bit of tier 2 that a word of tier 1 is not; the words of tier 2 are scanned (four
+for a million levels, one for 262,144).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from engine.core.jit import lowest_bit, part
+from engine.core.layout import State
+
+ONE = np.uint64(1)
+NONE = np.uint64(0)
+
+
+@part
+def level_index(state: State, ladder: int, price: int) -> Any:
+    """The index of a price in its ladder, or -1 when it is off the tick or outside the band."""
+    ladders = state.ladders
+    stride = ladders["stride"][ladder]
+    distance = price - ladders["origin"][ladder]
+    index = distance // stride
+    if index * stride != distance or index < 0 or index >= ladders["levels"][ladder]:
+        return np.int64(-1)
+    return index
+
+
+@part
+def level_price(state: State, ladder: int, level: int) -> Any:
+    """The price of a level in fen per tonne."""
+    return state.ladders["origin"][ladder] + level * state.ladders["stride"][ladder]
+
+
+@part
+def mark(state: State, ladder: int, level: int) -> None:
+    """The level has got its first order."""
+    bits, ladders = state.bits, state.ladders
+    bits[ladders["tier_0"][ladder] + (level >> 6)] |= ONE << np.uint64(level & 63)
+    bits[ladders["tier_1"][ladder] + (level >> 12)] |= ONE << np.uint64((level >> 6) & 63)
+    bits[ladders["tier_2"][ladder] + (level >> 18)] |= ONE << np.uint64((level >> 12) & 63)
+    if level < ladders["best"][ladder]:
+        ladders["best"][ladder] = level
+
+
+@part
+def unmark(state: State, ladder: int, level: int) -> None:
+    """The level has lost its last order."""
+    bits, ladders = state.bits, state.ladders
+    word = ladders["tier_0"][ladder] + (level >> 6)
+    bits[word] &= ~(ONE << np.uint64(level & 63))
+    if bits[word] == NONE:
+        word = ladders["tier_1"][ladder] + (level >> 12)
+        bits[word] &= ~(ONE << np.uint64((level >> 6) & 63))
+        if bits[word] == NONE:
+            word = ladders["tier_2"][ladder] + (level >> 18)
+            bits[word] &= ~(ONE << np.uint64((level >> 12) & 63))
+    if level == ladders["best"][ladder]:
+        ladders["best"][ladder] = lowest_level(state, ladder)
+
+
+@part
+def lowest_level(state: State, ladder: int) -> Any:
+    """The lowest marked level, or the number of levels when none is marked."""
+    bits, ladders = state.bits, state.ladders
+    first = ladders["tier_2"][ladder]
+    for word in range(ladders["words_2"][ladder]):
+        if bits[first + word] != NONE:
+            index = (word << 6) + np.int64(lowest_bit(bits[first + word]))
+            index = (index << 6) + np.int64(lowest_bit(bits[ladders["tier_1"][ladder] + index]))
+            return (index << 6) + np.int64(lowest_bit(bits[ladders["tier_0"][ladder] + index]))
+    return ladders["levels"][ladder]
+
+
+@part
+def next_level(state: State, ladder: int, level: int) -> Any:
+    """The lowest marked level above `level`, or the number of levels: for walks, not for matching."""
+    bits, ladders = state.bits, state.ladders
+    for candidate in range(level + 1, ladders["levels"][ladder]):
+        if bits[ladders["tier_0"][ladder] + (candidate >> 6)] >> np.uint64(candidate & 63) & ONE:
+            return np.int64(candidate)
+    return ladders["levels"][ladder]

@@ -1,0 +1,218 @@
+"""The state of the exchange: nine arrays of fixed layout, and nothing else (law 4).
+
+    head        one row: counters, the free list, the clock
+    nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
+    orders      64 bytes each, cold: what matching does not need, same index as the slot
+    instruments 128 bytes each: terms, phase, last price
+    ladders     two rows per instrument (buy, sell): the price ladder of one side
+    bits        u64 words: which levels of a ladder hold orders, in three tiers of 64
+    accounts    64 bytes each: money available and held, counters
+    lots        64 bytes each: kilograms free, listed, contracted
+    day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
+
+A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no branch:
+
+    sentinel ⇄ oldest ⇄ … ⇄ youngest ⇄ sentinel        sentinel.leaves = kilograms, .id = orders, .account = ladder
+
+Both sides are stored as "smaller index is better": price = origin + index x stride, with stride +tick for sells and
+-tick for buys, so that one code path serves both. Slot 0 is nobody: 0 means "none" wherever a slot stands.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from engine.records import Records
+
+HEAD: Final = np.dtype(
+    [
+        ("sequence", "<i8"),
+        ("time_ns", "<i8"),
+        ("outbox", "<i8"),  # highest number of settlement's that was applied
+        ("free_slot", "<i8"),  # top of the stack of freed slots, linked by `next`; 0: none
+        ("slots_used", "<i8"),  # slots 1..slots_used have been used at least once
+        ("live_orders", "<i8"),
+        ("levels_used", "<i8"),
+        ("words_used", "<i8"),
+        ("day_entries", "<i8"),
+        ("day_number", "<i8"),
+        ("accounts_used", "<i8"),  # highest account number + 1
+        ("lots_used", "<i8"),
+        ("instruments_used", "<i8"),
+        ("orders_max", "<i8"),  # = index of the first sentinel - 1
+        ("events", "<i8"),  # written in this call; 0 between calls
+        ("first_event", "<i8"),  # of the command at hand; 0 between calls
+    ]
+)
+
+NODE: Final = np.dtype(
+    [
+        ("next", "<i4"),
+        ("previous", "<i4"),
+        ("leaves", "<i8"),  # kg
+        ("level", "<i4"),  # node index of the level's sentinel
+        ("account", "<i4"),
+        ("id", "<i8"),  # order id; 0: the slot is free
+    ]
+)
+
+ORDER_COLD: Final = np.dtype(
+    [
+        ("client_order_id_0", "<u8"),
+        ("client_order_id_1", "<u8"),
+        ("quantity", "<i8"),  # kg
+        ("lot", "<i8"),
+        ("version", "<i4"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("flags", "u1"),
+        ("reserved_0", "u1"),
+        ("entered_ns", "<i8"),
+        ("reserved_1", "<i8"),
+        ("reserved_2", "<i8"),
+    ]
+)
+
+INSTRUMENT_ROW: Final = np.dtype(
+    [
+        ("code", "S16"),
+        ("defined", "<i8"),
+        ("mode", "<i8"),
+        ("phase", "<i8"),
+        ("tick", "<i8"),  # fen per tonne
+        ("step", "<i8"),  # kg
+        ("minimum", "<i8"),  # kg
+        ("maximum", "<i8"),  # kg
+        ("reference", "<i8"),  # fen per tonne
+        ("lower", "<i8"),
+        ("upper", "<i8"),
+        ("last", "<i8"),
+        ("buyer_deposit", "<i4"),  # basis points
+        ("seller_deposit", "<i4"),
+        ("band", "<i4"),
+        ("fee", "<i4"),  # fen per tonne
+        ("reserved_0", "<i8"),
+    ]
+)
+
+LADDER: Final = np.dtype(
+    [
+        ("base", "<i8"),  # node index of level 0's sentinel
+        ("levels", "<i8"),  # levels of the band
+        ("capacity", "<i8"),  # sentinels owned
+        ("best", "<i8"),  # index of the best level that holds orders; = levels when there is none
+        ("origin", "<i8"),  # price of level 0, fen per tonne
+        ("stride", "<i8"),  # +tick or -tick
+        ("tier_0", "<i8"),  # index of the first word of each tier in `bits`
+        ("tier_1", "<i8"),
+        ("tier_2", "<i8"),
+        ("words_2", "<i8"),
+    ]
+)
+
+ACCOUNT: Final = np.dtype(
+    [
+        ("open", "<i8"),
+        ("group", "<i8"),
+        ("available", "<i8"),  # fen
+        ("held", "<i8"),  # fen
+        ("sequence", "<i8"),  # events that concerned the account
+        ("reference", "<u8"),  # highest client reference seen
+        ("live_orders", "<i8"),
+        ("reserved_0", "<i8"),
+    ]
+)
+
+LOT_ROW: Final = np.dtype(
+    [
+        ("registered", "<i8"),  # kg ever registered less kg withdrawn
+        ("free", "<i8"),
+        ("listed", "<i8"),
+        ("contracted", "<i8"),
+        ("account", "<i4"),
+        ("instrument", "<i4"),
+        ("reserved_0", "<i8"),
+        ("reserved_1", "<i8"),
+        ("reserved_2", "<i8"),
+    ]
+)
+
+DAY_ENTRY: Final = np.dtype(
+    [
+        ("account", "<i4"),  # 0: the entry is free
+        ("reason", "<i4"),
+        ("client_order_id_0", "<u8"),
+        ("client_order_id_1", "<u8"),
+        ("content", "<u8"),  # fingerprint of the command
+        ("order_id", "<i8"),
+        ("leaves", "<i8"),
+        ("cum", "<i8"),
+        ("amount", "<i8"),
+    ]
+)
+
+
+class State(NamedTuple):
+    """All of the exchange. Kernels take it whole; field names are the arrays of the module's drawing."""
+
+    head: Records
+    nodes: Records
+    orders: Records
+    instruments: Records
+    ladders: Records
+    bits: "np.typing.NDArray[np.uint64]"
+    accounts: Records
+    lots: Records
+    day: Records
+
+
+SPARE_EVENTS: Final = 64  # of one command besides one for each order and each instrument
+
+
+class Turn(NamedTuple):
+    """What one command of a batch is judged with: row `at` of the batch, and where its events go."""
+
+    commands: Records
+    terms: Records  # the same bytes as INSTRUMENT_TERMS
+    events: Records
+    at: int
+
+
+class Capacity(NamedTuple):
+    """Named maxima of every array (law 10). Memory is touched only where it is used."""
+
+    orders: int = 1 << 20  # live orders at once, at most 2**22 - 1 (the slot's bits in an order id)
+    levels: int = 1 << 18  # price levels of all ladders
+    instruments: int = 1 << 10
+    accounts: int = 1 << 16
+    lots: int = 1 << 20
+    day: int = 1 << 20  # client order ids a day, a power of two
+
+    @property
+    def events(self) -> int:
+        """Events that the largest single command can make: every live order ends, every instrument changes."""
+        return self.orders + self.instruments + SPARE_EVENTS
+
+
+DAY_FILL_NUMERATOR: Final = 7  # the day's table takes new ids up to 7/8 of its size
+DAY_FILL_DENOMINATOR: Final = 8
+
+
+def empty_state(capacity: Capacity) -> State:
+    """Arrays of zeros for a new exchange."""
+    assert capacity.orders < 1 << 22, "an order id has 22 bits for the slot"
+    assert capacity.day & (capacity.day - 1) == 0, "the day's table has a power of two of entries"
+    words = 2 * capacity.levels // 16 + 16 * capacity.instruments
+    head = np.zeros(1, HEAD)
+    head["orders_max"] = capacity.orders
+    return State(
+        head=head,
+        nodes=np.zeros(1 + capacity.orders + capacity.levels, NODE),
+        orders=np.zeros(1 + capacity.orders, ORDER_COLD),
+        instruments=np.zeros(capacity.instruments, INSTRUMENT_ROW),
+        ladders=np.zeros(2 * capacity.instruments, LADDER),
+        bits=np.zeros(words, np.uint64),
+        accounts=np.zeros(capacity.accounts, ACCOUNT),
+        lots=np.zeros(capacity.lots, LOT_ROW),
+        day=np.zeros(capacity.day, DAY_ENTRY),
+    )

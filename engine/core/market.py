@@ -1,0 +1,255 @@
+"""The market: instruments and their terms, phases, references, the day, the clock (semantics E, F).
+
+Law: the band moves only while an instrument is closed, when no order rests in its ladder; so levels never change meaning
+under an order.
+"""
+
+from typing import Any
+
+from engine.core.day import forget_day
+from engine.core.events import NOBODY, emit_market, emit_rejected
+from engine.core.jit import part, routine
+from engine.core.ladder import lowest_level, next_level
+from engine.core.layout import State, Turn
+from engine.core.orders import end_order
+from engine.vocabulary import (
+    BASIS_POINTS,
+    PRICE_MAX_FEN_PER_TONNE,
+    QUANTITY_MAX_KG,
+    Command,
+    Event,
+    Mode,
+    Phase,
+    Reason,
+)
+
+DEFINE_INSTRUMENT, SET_PHASE = int(Command.DEFINE_INSTRUMENT), int(Command.SET_PHASE)
+SET_REFERENCE, ROLL_DAY = int(Command.SET_REFERENCE), int(Command.ROLL_DAY)
+INSTRUMENT_DEFINED, PHASE_CHANGED = int(Event.INSTRUMENT_DEFINED), int(Event.PHASE_CHANGED)
+REFERENCE_SET, DAY_ROLLED, CLOCK_SET = int(Event.REFERENCE_SET), int(Event.DAY_ROLLED), int(Event.CLOCK_SET)
+CLOSED, CONTINUOUS, LISTED = int(Phase.CLOSED), int(Phase.CONTINUOUS), int(Mode.LISTED)
+OK = int(Reason.NONE)
+UNKNOWN_INSTRUMENT = int(Reason.UNKNOWN_INSTRUMENT)
+INSTRUMENT_EXISTS, INVALID_TERMS = int(Reason.INSTRUMENT_EXISTS), int(Reason.INVALID_TERMS)
+INSTRUMENT_OPEN, UNKNOWN_PHASE = int(Reason.INSTRUMENT_OPEN), int(Reason.UNKNOWN_PHASE)
+PRICE_OFF_TICK, LEVELS_FULL = int(Reason.PRICE_OFF_TICK), int(Reason.LEVELS_FULL)
+CLOCK_NOT_STEPPED, DAY_END = int(Reason.CLOCK_NOT_STEPPED), int(Reason.DAY_END)
+PRICE_MAX, QUANTITY_MAX, ALL_BP = int(PRICE_MAX_FEN_PER_TONNE), int(QUANTITY_MAX_KG), int(BASIS_POINTS)
+GROWTH = 4  # a ladder owns room for a band this many times as wide as its first
+
+
+@part
+def terms_are_sound(turn: Turn) -> Any:
+    """The permitted maxima of semantics G1, and a band that stands on the tick."""
+    terms, at = turn.terms, turn.at
+    tick, lower, upper = (
+        terms["tick_fen_per_tonne"][at],
+        terms["lower_fen_per_tonne"][at],
+        terms["upper_fen_per_tonne"][at],
+    )
+    if tick <= 0 or lower <= 0 or upper < lower or upper > PRICE_MAX:
+        return False
+    if lower % tick != 0 or upper % tick != 0:
+        return False
+    if terms["step_kg"][at] <= 0 or terms["minimum_kg"][at] <= 0 or terms["maximum_kg"][at] > QUANTITY_MAX:
+        return False
+    if terms["buyer_deposit_bp"][at] < 0 or terms["buyer_deposit_bp"][at] > ALL_BP:
+        return False
+    if terms["seller_deposit_bp"][at] < 0 or terms["seller_deposit_bp"][at] > ALL_BP:
+        return False
+    if terms["fee_fen_per_tonne"][at] < 0 or terms["band_bp"][at] < 0 or terms["band_bp"][at] >= ALL_BP:
+        return False
+    return terms["mode"][at] >= 0 and terms["mode"][at] <= LISTED
+
+
+@part
+def words_of(levels: int) -> Any:
+    """Words of the three tiers of a ladder's bitmap."""
+    words_0 = (levels + 63) >> 6
+    words_1 = (words_0 + 63) >> 6
+    return words_0, words_1, (words_1 + 63) >> 6
+
+
+@part
+def build_ladder(state: State, ladder: int, capacity: int) -> None:
+    """Give a ladder its sentinels, each an empty circle, and its words."""
+    ladders, head, nodes = state.ladders, state.head, state.nodes
+    base = 1 + head["orders_max"][0] + head["levels_used"][0]
+    words_0, words_1, words_2 = words_of(capacity)
+    ladders["base"][ladder] = base
+    ladders["capacity"][ladder] = capacity
+    ladders["tier_0"][ladder] = head["words_used"][0]
+    ladders["tier_1"][ladder] = head["words_used"][0] + words_0
+    ladders["tier_2"][ladder] = head["words_used"][0] + words_0 + words_1
+    ladders["words_2"][ladder] = words_2
+    head["levels_used"][0] += capacity
+    head["words_used"][0] += words_0 + words_1 + words_2
+    for sentinel in range(base, base + capacity):
+        nodes["next"][sentinel] = sentinel
+        nodes["previous"][sentinel] = sentinel
+        nodes["level"][sentinel] = sentinel
+        nodes["account"][sentinel] = ladder
+
+
+@part
+def place_band(state: State, instrument: int, lower: int, upper: int) -> None:
+    """Let both empty ladders span the band: buys count down from its top, sells up from its bottom."""
+    ladders, instruments = state.ladders, state.instruments
+    tick = instruments["tick"][instrument]
+    levels = (upper - lower) // tick + 1
+    instruments["lower"][instrument] = lower
+    instruments["upper"][instrument] = upper
+    for side in range(2):
+        ladder = 2 * instrument + side
+        ladders["levels"][ladder] = levels
+        ladders["best"][ladder] = levels
+        ladders["origin"][ladder] = lower if side == 1 else upper
+        ladders["stride"][ladder] = tick if side == 1 else -tick
+
+
+@part
+def define_instrument(state: State, turn: Turn) -> Any:
+    """Admit an instrument with its terms; it starts closed."""
+    terms, at, instruments, head = turn.terms, turn.at, state.instruments, state.head
+    instrument = terms["instrument"][at]
+    if instrument < 0 or instrument >= len(instruments):
+        return UNKNOWN_INSTRUMENT
+    if instruments["defined"][instrument] != 0:
+        return INSTRUMENT_EXISTS
+    if not terms_are_sound(turn):
+        return INVALID_TERMS
+    tick, lower, upper = (
+        terms["tick_fen_per_tonne"][at],
+        terms["lower_fen_per_tonne"][at],
+        terms["upper_fen_per_tonne"][at],
+    )
+    capacity = (upper - lower) // tick + 1
+    if terms["band_bp"][at] > 0:
+        capacity *= GROWTH
+    words_0, words_1, words_2 = words_of(capacity)
+    levels_max = len(state.nodes) - 1 - head["orders_max"][0]
+    if head["levels_used"][0] + 2 * capacity > levels_max:
+        return LEVELS_FULL
+    if head["words_used"][0] + 2 * (words_0 + words_1 + words_2) > len(state.bits):
+        return LEVELS_FULL
+    instruments["code"][instrument] = terms["code"][at]
+    instruments["defined"][instrument] = 1
+    instruments["mode"][instrument] = terms["mode"][at]
+    instruments["phase"][instrument] = CLOSED
+    instruments["tick"][instrument] = tick
+    instruments["step"][instrument] = terms["step_kg"][at]
+    instruments["minimum"][instrument] = terms["minimum_kg"][at]
+    instruments["maximum"][instrument] = terms["maximum_kg"][at]
+    instruments["reference"][instrument] = terms["reference_fen_per_tonne"][at]
+    instruments["buyer_deposit"][instrument] = terms["buyer_deposit_bp"][at]
+    instruments["seller_deposit"][instrument] = terms["seller_deposit_bp"][at]
+    instruments["band"][instrument] = terms["band_bp"][at]
+    instruments["fee"][instrument] = terms["fee_fen_per_tonne"][at]
+    build_ladder(state, 2 * instrument, capacity)
+    build_ladder(state, 2 * instrument + 1, capacity)
+    place_band(state, instrument, lower, upper)
+    head["instruments_used"][0] = max(head["instruments_used"][0], instrument + 1)
+    emit_market(state, turn, INSTRUMENT_DEFINED, instrument)
+    return OK
+
+
+@part
+def end_ladder(state: State, turn: Turn, ladder: int) -> None:
+    """End every order of a ladder, best price first, oldest first."""
+    nodes, ladders = state.nodes, state.ladders
+    level = lowest_level(state, ladder)
+    while level < ladders["levels"][ladder]:
+        sentinel = ladders["base"][ladder] + level
+        while nodes["next"][sentinel] != sentinel:
+            end_order(state, turn, nodes["next"][sentinel], DAY_END)
+        level = next_level(state, ladder, level)
+
+
+@part
+def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
+    """Closing ends the day's orders first (semantics B5 `day`, E7); then the change is stated."""
+    if phase == CLOSED:
+        end_ladder(state, turn, 2 * instrument)
+        end_ladder(state, turn, 2 * instrument + 1)
+    state.instruments["phase"][instrument] = phase
+    emit_market(state, turn, PHASE_CHANGED, instrument)
+
+
+@part
+def set_phase(state: State, turn: Turn) -> Any:
+    """Change the phase of one instrument, or of all (-1) (semantics E1)."""
+    instrument, phase = turn.commands["instrument"][turn.at], turn.commands["phase"][turn.at]
+    used = state.head["instruments_used"][0]
+    if instrument < NOBODY or instrument >= used:
+        return UNKNOWN_INSTRUMENT
+    if phase > CONTINUOUS:
+        return UNKNOWN_PHASE
+    first, last = (0, used) if instrument == NOBODY else (instrument, instrument + 1)
+    for each in range(first, last):
+        if state.instruments["defined"][each] != 0:
+            change_phase(state, turn, each, phase)
+    return OK
+
+
+@part
+def set_reference(state: State, turn: Turn) -> Any:
+    """A new day's reference price: the static band follows, rounded inwards (semantics E5)."""
+    instrument, price = turn.commands["instrument"][turn.at], turn.commands["price_fen_per_tonne"][turn.at]
+    instruments = state.instruments
+    if instrument < 0 or instrument >= state.head["instruments_used"][0]:
+        return UNKNOWN_INSTRUMENT
+    if instruments["defined"][instrument] == 0:
+        return UNKNOWN_INSTRUMENT
+    if instruments["phase"][instrument] != CLOSED:
+        return INSTRUMENT_OPEN
+    tick, band = instruments["tick"][instrument], instruments["band"][instrument]
+    if price <= 0 or price > PRICE_MAX // 2 or band == 0:
+        return INVALID_TERMS
+    if price % tick != 0:
+        return PRICE_OFF_TICK
+    lower = -(-price * (ALL_BP - band) // (ALL_BP * tick)) * tick
+    upper = price * (ALL_BP + band) // (ALL_BP * tick) * tick
+    if (upper - lower) // tick + 1 > state.ladders["capacity"][2 * instrument]:
+        return LEVELS_FULL
+    instruments["reference"][instrument] = price
+    place_band(state, instrument, lower, upper)
+    emit_market(state, turn, REFERENCE_SET, instrument)
+    return OK
+
+
+@part
+def roll_day(state: State, turn: Turn) -> Any:
+    """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8, E7)."""
+    for instrument in range(state.head["instruments_used"][0]):
+        if state.instruments["phase"][instrument] != CLOSED:
+            return INSTRUMENT_OPEN
+    forget_day(state)
+    state.head["day_number"][0] += 1
+    emit_market(state, turn, DAY_ROLLED, NOBODY)
+    return OK
+
+
+@part
+def set_clock(state: State, turn: Turn) -> Any:
+    """The stepped clock was moved by the sequencer to the asked instant; a wall clock does not obey (law 2)."""
+    if turn.commands["due_ns"][turn.at] != turn.commands["time_ns"][turn.at]:
+        return CLOCK_NOT_STEPPED
+    emit_market(state, turn, CLOCK_SET, NOBODY)
+    return OK
+
+
+@routine
+def operate(state: State, turn: Turn, kind: int) -> None:
+    """Judge one command of an operator."""
+    if kind == DEFINE_INSTRUMENT:
+        reason = define_instrument(state, turn)
+    elif kind == SET_PHASE:
+        reason = set_phase(state, turn)
+    elif kind == SET_REFERENCE:
+        reason = set_reference(state, turn)
+    elif kind == ROLL_DAY:
+        reason = roll_day(state, turn)
+    else:
+        reason = set_clock(state, turn)
+    if reason != OK:
+        emit_rejected(state, turn, reason)

@@ -1,0 +1,192 @@
+"""The exchange: a pure state machine over commands (laws 1, 2, 4).
+
+It reads no clock, file or socket. `apply` judges a batch in the compiled core; the answers are read from the same arrays.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from engine.core.dispatch import apply_batch
+from engine.core.layout import Capacity, State, empty_state
+from engine.core.ladder import next_level
+from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, joined
+from engine.vocabulary import RECORD_VERSION, Command, Event, Side
+
+EVERYBODY: Final = -1
+EVENTS_OF_A_BATCH: Final = 1 << 16  # room besides that for the largest command
+
+
+class Exchange:
+    """All books, holds and lots of one shard."""
+
+    def __init__(self, capacity: Capacity | None = None) -> None:
+        self.capacity = capacity or Capacity()
+        self.state: State = empty_state(self.capacity)
+        self._events: Records = np.zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
+
+    @property
+    def sequence(self) -> int:
+        """The sequence of the last command judged."""
+        return int(self.state.head["sequence"][0])
+
+    @property
+    def time_ns(self) -> int:
+        """The time of the last command judged."""
+        return int(self.state.head["time_ns"][0])
+
+    @property
+    def outbox(self) -> int:
+        """Settlement's highest number that was applied."""
+        return int(self.state.head["outbox"][0])
+
+    def apply(self, commands: Records) -> Records:
+        """Judge stamped COMMAND records in order; return their EVENT records, valid until the next call."""
+        events = self._events
+        done, written = apply_batch(*self.state, commands, commands.view(INSTRUMENT_TERMS), events)
+        if done == len(commands):
+            return events[:written]
+        parts = [events[:written].copy()]
+        while done < len(commands):
+            rest = commands[done:]
+            step, written = apply_batch(*self.state, rest, rest.view(INSTRUMENT_TERMS), events)
+            assert step > 0, "the event buffer holds the events of any one command"
+            parts.append(events[:written].copy())
+            done += step
+        return joined(parts)
+
+    def answer(self, query: Records) -> Records:
+        """The rows that answer one QUERY record, closed by an END row, all with its tag (EVENT records)."""
+        kind, account = int(query["kind"][0]), int(query["account"][0])
+        instrument = int(query["instrument"][0])
+        known = 0 <= instrument < int(self.state.head["instruments_used"][0])
+        if kind == Command.QUERY_ORDERS:
+            rows = self._orders(self._slots_of(account))
+        elif kind == Command.QUERY_BALANCES:
+            rows = self._balances(account)
+        elif kind == Command.QUERY_LOTS:
+            rows = self._lots(account)
+        elif kind == Command.QUERY_LISTINGS and known:
+            rows = self._orders(self._slots_in_priority(instrument))
+        elif kind == Command.QUERY_DEPTH and known:
+            rows = self._levels(instrument)
+        elif kind == Command.QUERY_INSTRUMENTS:
+            rows = self._instruments()
+        else:
+            rows = np.zeros(0, EVENT)
+        rows = joined([rows, _rows(1, Event.END)])
+        rows["tag"] = query["tag"][0]
+        rows["sequence"] = self.sequence
+        rows["time_ns"] = self.time_ns
+        return rows
+
+    def _slots_of(self, account: int) -> list[int]:
+        """Live slots of an account, or of everybody, in order of entry."""
+        used = int(self.state.head["slots_used"][0])
+        nodes = self.state.nodes[: used + 1]
+        live = nodes["id"] != 0
+        if account != EVERYBODY:
+            live &= nodes["account"] == account
+        slots = np.flatnonzero(live)
+        return [int(slot) for slot in slots[np.argsort(nodes["id"][slots])]]
+
+    def _sentinels(self, ladder: int) -> list[int]:
+        """Sentinels of the levels of a ladder that hold orders, best first."""
+        row = self.state.ladders[ladder]
+        level, levels, found = int(row["best"]), int(row["levels"]), []
+        while level < levels:
+            found.append(int(row["base"]) + level)
+            level = int(next_level(self.state, ladder, level))
+        return found
+
+    def _slots_in_priority(self, instrument: int) -> list[int]:
+        """Live slots of an instrument: buys, then sells, best price first, oldest first (semantics A1)."""
+        following = self.state.nodes["next"]
+        slots = []
+        for ladder in (2 * instrument, 2 * instrument + 1):
+            for sentinel in self._sentinels(ladder):
+                slot = int(following[sentinel])
+                while slot != sentinel:
+                    slots.append(slot)
+                    slot = int(following[slot])
+        return slots
+
+    def _orders(self, slots: list[int]) -> Records:
+        rows, nodes, orders = _rows(len(slots), Event.ORDER), self.state.nodes[slots], self.state.orders[slots]
+        ladders = self.state.nodes["account"][nodes["level"]]
+        placed = self.state.ladders[ladders]
+        rows["instrument"], rows["side"] = ladders >> 1, ladders & 1
+        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"]
+        rows["price_fen_per_tonne"] = placed["origin"] + (nodes["level"] - placed["base"]) * placed["stride"]
+        rows["order_type"], rows["time_in_force"] = orders["order_type"], orders["time_in_force"]
+        rows["flags"], rows["listing_version"] = orders["flags"], orders["version"]
+        rows["client_order_id_0"] = orders["client_order_id_0"]
+        rows["client_order_id_1"] = orders["client_order_id_1"]
+        rows["quantity_kg"], rows["lot"] = orders["quantity"], orders["lot"]
+        rows["cum_kg"] = orders["quantity"] - nodes["leaves"]
+        return rows
+
+    def _balances(self, account: int) -> Records:
+        accounts = self.state.accounts
+        numbers = np.flatnonzero(accounts["open"]) if account == EVERYBODY else _one(account, accounts["open"])
+        rows = _rows(len(numbers), Event.BALANCE)
+        rows["account"], rows["instrument"] = numbers, -1
+        rows["available_fen"] = accounts["available"][numbers]
+        rows["held_fen"] = accounts["held"][numbers]
+        rows["account_sequence"] = accounts["sequence"][numbers]
+        return rows
+
+    def _lots(self, account: int) -> Records:
+        used = int(self.state.head["lots_used"][0])
+        lots = self.state.lots[:used]
+        chosen = lots["account"] != 0 if account == EVERYBODY else lots["account"] == account
+        numbers = np.flatnonzero(chosen & (lots["account"] != 0))
+        rows = _rows(len(numbers), Event.LOT)
+        rows["lot"], rows["account"] = numbers, lots["account"][numbers]
+        rows["instrument"], rows["quantity_kg"] = lots["instrument"][numbers], lots["registered"][numbers]
+        rows["free_kg"], rows["listed_kg"] = lots["free"][numbers], lots["listed"][numbers]
+        rows["contracted_kg"] = lots["contracted"][numbers]
+        return rows
+
+    def _levels(self, instrument: int) -> Records:
+        sides = [(side, self._sentinels(2 * instrument + side)) for side in (Side.BUY, Side.SELL)]
+        rows = _rows(sum(len(found) for _, found in sides), Event.LEVEL)
+        first = 0
+        for side, found in sides:
+            part, ladder = rows[first : first + len(found)], self.state.ladders[2 * instrument + side]
+            part["side"], part["instrument"] = side, instrument
+            levels = np.array(found, np.int64) - ladder["base"]
+            part["price_fen_per_tonne"] = ladder["origin"] + levels * ladder["stride"]
+            part["quantity_kg"] = self.state.nodes["leaves"][found]
+            part["orders"] = self.state.nodes["id"][found]
+            first += len(found)
+        return rows
+
+    def _instruments(self) -> Records:
+        instruments = self.state.instruments
+        numbers = np.flatnonzero(instruments["defined"])
+        rows = _rows(len(numbers), Event.INSTRUMENT)
+        rows["instrument"], rows["phase"] = numbers, instruments["phase"][numbers]
+        rows["lower_fen_per_tonne"] = instruments["lower"][numbers]
+        rows["upper_fen_per_tonne"] = instruments["upper"][numbers]
+        rows["last_fen_per_tonne"] = instruments["last"][numbers]
+        rows["price_fen_per_tonne"] = instruments["reference"][numbers]
+        return rows
+
+
+def _rows(count: int, kind: Event) -> Records:
+    rows = np.zeros(count, EVENT)
+    rows["version"], rows["kind"] = RECORD_VERSION, kind
+    return rows
+
+
+def _one(account: int, is_open: Records) -> list[int]:
+    return [account] if 0 < account < len(is_open) and is_open[account] else []
+
+
+def stamped(commands: Records, first_sequence: int, time_ns: int) -> Records:
+    """Give commands their sequence numbers and time in place: what the sequencer does, for tests and tools too."""
+    assert commands.dtype == COMMAND, "commands are COMMAND records"
+    commands["sequence"] = np.arange(first_sequence, first_sequence + len(commands))
+    commands["time_ns"] = time_ns
+    return commands
