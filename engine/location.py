@@ -125,6 +125,14 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Give `path` the content `text`, unless it has it: a reader sees all of the old or all of the new."""
+    if not path.exists() or path.read_text() != text:
+        beside = path.with_name(f"{path.name}.tmp")
+        beside.write_text(text)
+        beside.replace(path)
+
+
 def _own(folder: Path) -> None:
     """Refuse a socket folder that somebody else made (in /tmp anybody can), and keep others out of ours."""
     status = folder.lstat()

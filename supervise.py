@@ -1,0 +1,100 @@
+"""Runs the Procfile: starts each program, restarts a crashed one alone, stops all in the reverse order.
+
+Its law: no program outlives this one (setpriv), and a second one on the same data folder is refused.
+Exit status: 0 stopped by a signal, 2 a program cannot run here and has said why.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
+
+from engine.location import Location, LocationError, lock_folder, replace_file
+
+CANNOT_RUN, POLL_S, STOP_WITHIN_S = 2, 0.02, 10.0
+BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.2, 5.0, 10.0
+
+
+class Program:
+    """One line of the Procfile, the process that runs it, and when it may start again."""
+
+    def __init__(self, line: str) -> None:
+        self.name, _, *words = line.replace(":", " ", 1).split()  # the second is "python": this one
+        self.command = ["setpriv", "--pdeathsig", "TERM", sys.executable, *words]
+        self.process: Popen[bytes] | None = None
+        self.starts, self.start_at, self.backoff_s = 0, 0.0, BACKOFF_FIRST_S
+
+    def say(self, text: str) -> None:
+        with suppress(BrokenPipeError):  # a reader that went away does not stop the exchange
+            print(f"{self.name:<11} | {text}\n", end="", flush=True)
+
+    def start(self) -> None:
+        self.process = Popen(self.command, -1, None, DEVNULL, PIPE, STDOUT, start_new_session=True)
+        self.starts, self.started_at = self.starts + 1, time.monotonic()
+        self.say(f"started, pid {self.process.pid}")
+        threading.Thread(target=self._repeat, args=(self.process.stdout,)).start()
+
+    def _repeat(self, output: list[bytes]) -> None:
+        for line in output:
+            self.say(line.decode(errors="replace").rstrip())
+
+    def plan_restart(self, process: Popen[bytes]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # what the crashed program left behind
+        wait_s = BACKOFF_FIRST_S if time.monotonic() - self.started_at >= HEALTHY_AFTER_S else self.backoff_s
+        self.say(f"ended with status {process.returncode}, starting again in {wait_s:g} s")
+        self.start_at, self.backoff_s = time.monotonic() + wait_s, min(2 * wait_s, BACKOFF_LAST_S)
+        self.process = None
+
+    def stop(self) -> None:
+        if (process := self.process) is None:
+            return
+        process.send_signal(signal.SIGINT if self.name == "database" else signal.SIGTERM)
+        with suppress(TimeoutExpired):
+            process.wait(STOP_WITHIN_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        self.say(f"stopped with status {process.wait()}")
+
+
+def supervise(programs: list[Program], record: Path, stopping: threading.Event) -> int:
+    """Keep every program running until `stopping`, and `record` their pids. Returns the exit status."""
+    while not stopping.wait(POLL_S):
+        for program in programs:
+            if program.process is None and time.monotonic() >= program.start_at:
+                program.start()
+            elif program.process is not None and program.process.poll() is not None:
+                if program.process.returncode == CANNOT_RUN and program.starts == 1:
+                    return CANNOT_RUN
+                program.plan_restart(program.process)
+        pids = {program.name: program.process.pid for program in programs if program.process}
+        with suppress(OSError):  # a full disk is no reason to stop
+            replace_file(record, json.dumps(pids))
+    return 0
+
+
+def main() -> int:
+    """Run the programs of ./Procfile, without `database` when DATABASE_URL names another one."""
+    data, stopping = Location.from_environment().data, threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    os.environ |= {"LECONG_DATA": str(data), "PYTHONUNBUFFERED": "1"}
+    absent = "database:" if os.environ.get("DATABASE_URL") else "#"
+    programs = [Program(line) for line in Path("Procfile").read_text().splitlines() if absent not in line]
+    with lock_folder(data, "supervisor", file="supervisor.lock"), ExitStack() as leaving:
+        for program in programs:
+            leaving.callback(program.stop)  # called last in, first out
+        return supervise(programs, data / "run.json", stopping)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LocationError as error:
+        print(error, file=sys.stderr)
+        sys.exit(CANNOT_RUN)
