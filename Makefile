@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 SOURCES := engine gateway settlement loadtest tests supervise.py
 
+# The system's certificates, where it has them: a machine behind a proxy of its own is trusted as pip trusts it.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
+
 # Running needs the run-time set; where the development set (a superset) is installed, it stays.
 RUNTIME := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.run)
 
@@ -52,11 +55,12 @@ setup-dev: $(VENV)/.dev
 
 $(BIN)/python:
 	@echo "set-up 1/3: virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/.uv: requirements/uv.txt | $(BIN)/python
 	@echo "set-up 2/3: uv, the installer"
-	@$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet --require-hashes -r $< && touch $@
+	@$(PYTHON) -m venv $(VENV)/uv && PIP_USER=0 $(VENV)/uv/bin/python -m pip install --quiet --require-hashes -r $< && touch $@
 
 $(VENV)/.run $(VENV)/.dev: $(VENV)/.%: requirements/%.txt | $(VENV)/.uv
 	@echo "set-up 3/3: packages of $<"
