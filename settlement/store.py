@@ -87,8 +87,8 @@ class Connection:
     async def transaction(self, **options: Any) -> AsyncIterator[Any]:
         """An open transaction, committed at the end of the block; one at a time.
 
-        Raises DatabaseDown or LedgerFault for what the database says; other exceptions pass and roll back.
-        After any of them the connection is terminated.
+        Raises DatabaseDown or LedgerFault for what the database says; then, and when the task is canceled,
+        the connection is terminated. Other exceptions of the block roll back and pass.
         """
         async with self._free:
             if self._connection is None or self._connection.is_closed():
@@ -96,17 +96,14 @@ class Connection:
             try:
                 async with self._connection.transaction(**options):
                     yield self._connection
-            except BaseException as error:
+            except BROKEN as error:
                 self._terminate()
-                self._translate(error)
+                if isinstance(error, asyncpg.PostgresError) and not isinstance(error, PASSING):
+                    raise LedgerFault(f"the database refuses: {error}") from error
+                raise DatabaseDown(f"the connection broke ({type(error).__name__}: {error})") from error
+            except asyncio.CancelledError:
+                self._terminate()
                 raise
-
-    @staticmethod
-    def _translate(error: BaseException) -> None:
-        if isinstance(error, asyncpg.PostgresError) and not isinstance(error, PASSING):
-            raise LedgerFault(f"the database refuses: {error}") from error
-        if isinstance(error, BROKEN):
-            raise DatabaseDown(f"the connection broke ({type(error).__name__}: {error})") from error
 
     def _terminate(self) -> None:
         if self._connection is not None:
