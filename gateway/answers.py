@@ -1,0 +1,288 @@
+"""Every response of lecong.v1.json as a type: `ok` says yes or no, `id` is the request's.
+
+Law: a yes to a command is a durable acknowledgement, and an answer to a question names the sequence that it
+describes.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.messages import Channel, ModeName, PhaseName, Side
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """Why a request was refused: stable code, both languages, the field, whether a retry may help."""
+
+    code: str
+    message: str
+    message_zh: str
+    path: str
+    retry: bool
+
+
+class Rejected(msgspec.Struct, kw_only=True):
+    """The response to a request that had no effect; the engine's rejections also say when they were
+    sequenced."""
+
+    id: str | None
+    ok: Literal[False] = False
+    error: Error
+    client_order_id: str | UnsetType = UNSET
+    sequence: int | UnsetType = UNSET
+    received_at: str | UnsetType = UNSET
+    received_at_ns: int | UnsetType = UNSET
+    sequenced_at: str | UnsetType = UNSET
+    sequenced_at_ns: int | UnsetType = UNSET
+    duplicate: bool | UnsetType = UNSET
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """The base of every response that says yes."""
+
+    id: str
+    ok: Literal[True] = True
+
+
+class OrderAccepted(Response, kw_only=True):
+    """The durable acknowledgement of new_order and pick: what the order had become when the command was
+    done."""
+
+    order_id: str
+    client_order_id: str
+    sequence: int
+    price: str
+    quantity: str
+    leaves: str
+    cum: str
+    amount: str
+    average_price: str | None
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+    duplicate: bool
+
+
+class OrderCanceled(Response, kw_only=True):
+    """The durable acknowledgement of cancel_order."""
+
+    order_id: str
+    client_order_id: str
+    canceled: str
+    cum: str
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
+class Done(Response, kw_only=True):
+    """The durable acknowledgement of an operator's command."""
+
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
+class LoggedOn(Response, kw_only=True):
+    """The session is the member's from now on."""
+
+    member: int
+    code: str
+    name: str
+    scopes: tuple[str, ...]
+    in_flight_max: int
+    server_time: str
+    server_time_ns: int
+
+
+class Pong(Response, kw_only=True):
+    """The server's time."""
+
+    server_time: str
+    server_time_ns: int
+
+
+class OpenOrder(msgspec.Struct, kw_only=True):
+    """One live order."""
+
+    order_id: str
+    client_order_id: str
+    instrument: str
+    side: Side
+    price: str
+    quantity: str
+    leaves: str
+    cum: str
+    amount: str
+    lot: str
+    version: int
+
+
+class OpenOrdersAnswer(Response, kw_only=True):
+    """The live orders as of exactly `sequence`."""
+
+    sequence: int
+    orders: list[OpenOrder]
+
+
+class BalanceAnswer(Response, kw_only=True):
+    """The money as of exactly `sequence`."""
+
+    sequence: int
+    account_sequence: int
+    currency: Literal["CNY"] = "CNY"
+    available: str
+    held: str
+
+
+class LotState(msgspec.Struct, kw_only=True):
+    """One lot: the register's words and the engine's kilograms."""
+
+    lot: str
+    instrument: str
+    free: str
+    listed: str
+    contracted: str
+    quantity: str
+    receipt: str
+    warehouse: str
+    units: int
+
+
+class LotsAnswer(Response, kw_only=True):
+    """The lots as of exactly `sequence`."""
+
+    sequence: int
+    lots: list[LotState]
+
+
+class Listing(msgspec.Struct, kw_only=True):
+    """One live order that can be picked, with what is known of the goods."""
+
+    order_id: str
+    version: int
+    side: Side
+    price: str
+    leaves: str
+    member: int
+    lot: str
+    warehouse: str
+    units: int
+
+
+class ListingsAnswer(Response, kw_only=True):
+    """The listings as of exactly `sequence`."""
+
+    sequence: int
+    instrument: str
+    listings: list[Listing]
+
+
+class InstrumentState(msgspec.Struct, kw_only=True):
+    """One instrument: terms and state."""
+
+    instrument: str
+    product: str
+    product_zh: str
+    grade: str
+    spec: str
+    mill: str
+    mode: ModeName
+    unit: str
+    unit_weight: str
+    tick: str
+    step: str
+    minimum: str
+    phase: PhaseName
+    reference: str
+    lower: str
+    upper: str
+    last: str | None
+
+
+class InstrumentsAnswer(Response, kw_only=True):
+    """Every instrument as of exactly `sequence`."""
+
+    sequence: int
+    instruments: list[InstrumentState]
+
+
+class MemberAdded(Response, kw_only=True):
+    """The member's number, which is its account in the engine."""
+
+    member: int
+
+
+class LotRegistered(Response, kw_only=True):
+    """The lot's number."""
+
+    lot: str
+
+
+class MoneyMoved(Response, kw_only=True):
+    """The engine event that moved the money."""
+
+    sequence: int
+
+
+class Contract(msgspec.Struct, kw_only=True):
+    """One contract; its id is the match id of the fill."""
+
+    contract: str
+    instrument: str
+    buyer: int
+    seller: int
+    lot: str
+    price: str
+    quantity: str
+    amount: str
+    state: str
+    traded_at: str
+    traded_at_ns: int
+
+
+class ContractsAnswer(Response, kw_only=True):
+    """Contracts, oldest first."""
+
+    contracts: list[Contract]
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One ledger entry: `amount` (CNY or tonnes) leaves `debit` and arrives at `credit`."""
+
+    entry: str
+    posting: str
+    unit: Literal["CNY", "t"]
+    debit: str
+    credit: str
+    amount: str
+    sequence: int
+
+
+class EntriesAnswer(Response, kw_only=True):
+    """The entries of a contract in the order of posting."""
+
+    entries: list[Entry]
+
+
+class Subscribed(Response, kw_only=True):
+    """The channel was joined; for private, the stream continues after `account_sequence`."""
+
+    channel: Channel
+    instruments: tuple[str, ...] = ()
+    account_sequence: int | UnsetType = UNSET
+
+
+class Unsubscribed(Response, kw_only=True):
+    """The channel was left."""
+
+    channel: Channel
+
+
+CommandAnswer = OrderAccepted | OrderCanceled | Done | Rejected

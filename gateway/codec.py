@@ -1,0 +1,239 @@
+"""Between JSON and the engine's records: message -> COMMAND bytes, EVENT rows -> tuples.
+
+Law: offsets come from engine.records and nowhere else; a Struct here is compiled from a dtype, so a moved
+field moves here too. `struct` and msgspec do the work per message; NumPy only sees whole batches.
+
+    frame --decode_request--> message --new_order, ...--> 128 bytes      rows --..._of--> tuples --> encode
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from engine.instruments import Instrument, load_instruments
+from engine.records import CASH, COMMAND, LOT, ORDER, RECORD_BYTES, TRADE, Records, as_words
+from engine.vocabulary import RECORD_VERSION, Command, Flag, OrderType, Phase, Side, TimeInForce
+from gateway import messages
+from gateway.errors import Refusal
+from gateway.notation import parse_id, parse_price, parse_quantity
+
+CLIENT_ORDER_ID_CHARACTERS_MAX: Final = 16
+_FORMATS: Final = {"<i8": "q", "<u8": "Q", "<i4": "i", "|u1": "B", "<i2": "h"}
+_TEXT_FIELD: Final = "client_order_id_0"  # together with _1 the 16 bytes of a client order id
+
+
+def record_struct(dtype: "np.dtype[np.void]", *names: str) -> struct.Struct:
+    """A Struct of 128 bytes with the named fields, in order of offset; client_order_id_0 stands for all 16
+    bytes."""
+    parts, position = ["<"], 0
+    for name in names:
+        field, offset = dtype.fields[name][:2]  # type: ignore[index]
+        assert offset >= position, f"{name} is named out of order"
+        parts.append(f"{offset - position}x" if offset > position else "")
+        parts.append("16s" if name == _TEXT_FIELD else _FORMATS[field.str])
+        position = offset + (16 if name == _TEXT_FIELD else field.itemsize)
+    return struct.Struct("".join(parts) + (f"{RECORD_BYTES - position}x" if position < RECORD_BYTES else ""))
+
+
+_HEAD: Final = ("version", "kind")
+_NEW_ORDER: Final = record_struct(
+    COMMAND, *_HEAD, "side", "order_type", "time_in_force", "account", "instrument", "tag", _TEXT_FIELD,
+    "price_fen_per_tonne", "quantity_kg", "lot",
+).pack  # fmt: skip
+_CANCEL: Final = record_struct(
+    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", _TEXT_FIELD, "order_id"
+).pack
+_PICK: Final = record_struct(
+    COMMAND, *_HEAD, "account", "instrument", "tag", _TEXT_FIELD, "order_id", "quantity_kg", "listing_version"
+).pack
+_OPERATOR: Final = record_struct(
+    COMMAND, *_HEAD, "phase", "instrument", "tag", "price_fen_per_tonne", "due_ns"
+).pack
+
+# Every field of these tuples in order, as `unpack` yields them.
+ORDER_FIELDS: Final = (
+    "sequence", "time_ns", "kind", "side", "time_in_force", "flags", "reason", "index", "instrument",
+    "account",
+    "listing_version", "tag", "account_sequence", "amount_fen", "order_id", _TEXT_FIELD,
+    "price_fen_per_tonne",
+    "quantity_kg", "leaves_kg", "cum_kg", "lot",
+)  # fmt: skip
+TRADE_FIELDS: Final = (
+    "sequence", "time_ns", "side", "instrument", "account", "counter_account", "account_sequence",
+    "counter_account_sequence", "order_id", "counter_order_id", "match_id", "price_fen_per_tonne",
+    "quantity_kg",
+    "leaves_kg", "counter_leaves_kg", "lot",
+)  # fmt: skip
+CASH_FIELDS: Final = (
+    "sequence", "time_ns", "kind", "account", "account_sequence", "amount_fen", "available_fen", "held_fen",
+)  # fmt: skip
+LOT_FIELDS: Final = (
+    "sequence", "time_ns", "kind", "instrument", "account", "account_sequence", "free_kg", "listed_kg",
+    "quantity_kg",
+    "contracted_kg", "lot",
+)  # fmt: skip
+_UNPACK: Final[dict[str, Callable[[bytes], Iterator[tuple[Any, ...]]]]] = {
+    "order": record_struct(ORDER, *ORDER_FIELDS).iter_unpack,
+    "trade": record_struct(TRADE, *TRADE_FIELDS).iter_unpack,
+    "cash": record_struct(CASH, *CASH_FIELDS).iter_unpack,
+    "lot": record_struct(LOT, *LOT_FIELDS).iter_unpack,
+}
+orders_of: Final = _UNPACK["order"]
+trades_of: Final = _UNPACK["trade"]
+cash_of: Final = _UNPACK["cash"]
+lots_of: Final = _UNPACK["lot"]
+
+INSTRUMENTS: Final[tuple[Instrument, ...]] = load_instruments()
+INSTRUMENT_NUMBERS: Final[dict[str, int]] = {each.code: each.number for each in INSTRUMENTS}
+INSTRUMENT_CODES: Final[tuple[str, ...]] = tuple(each.code for each in INSTRUMENTS)
+SIDES: Final[tuple[messages.Side, messages.Side]] = ("buy", "sell")
+_SIDE_NUMBERS: Final = {"buy": int(Side.BUY), "sell": int(Side.SELL)}
+_TIME_IN_FORCE_NUMBERS: Final = {"day": int(TimeInForce.DAY), "ioc": int(TimeInForce.IOC)}
+_VERSION: Final = int(RECORD_VERSION)
+_LIMIT: Final = int(OrderType.LIMIT)
+_KIND_NEW_ORDER, _KIND_CANCEL, _KIND_PICK = (
+    int(Command.NEW_ORDER),
+    int(Command.CANCEL_ORDER),
+    int(Command.PICK),
+)
+_BY_CLIENT_ORDER_ID: Final = int(Flag.BY_CLIENT_ORDER_ID)
+
+encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(messages.AnyRequest).decode
+
+
+def decode_request(frame: bytes) -> messages.AnyRequest:
+    """The message of a frame. Raises Refusal with the path of the bad field."""
+    try:
+        message: messages.AnyRequest = _decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal_of(error) from None
+    return message
+
+
+class _Envelope(msgspec.Struct):
+    id: msgspec.Raw = msgspec.Raw()
+
+
+def request_id_of(frame: bytes) -> str | None:
+    """The request id of a frame that is otherwise wrong, when it has a usable one."""
+    try:
+        return msgspec.json.decode(msgspec.json.decode(frame, type=_Envelope).id, type=messages.RequestId)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    text = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return Refusal("malformed_json", detail=text)
+    what, _, path = text.partition(" - at `")
+    path = path.rstrip("`") or "$"
+    name = what.partition("`")[2].partition("`")[0]
+    if what.startswith("Object contains unknown field"):
+        return Refusal("unknown_field", f"{path}.{name}")
+    if what.startswith("Object missing required field"):
+        return Refusal("missing_field", f"{path}.{name}")
+    if path == "$.op" and what.startswith("Invalid value"):
+        return Refusal("unknown_op", path)
+    if what.startswith("Invalid enum value") or " of length " in what or ">=" in what or "<=" in what:
+        return Refusal("invalid_value", path, what)
+    return Refusal("wrong_type", path, what)
+
+
+def instrument_number(code: str, path: str = "$.instrument") -> int:
+    """The engine's number of an instrument's code. Raises Refusal unknown_instrument."""
+    number = INSTRUMENT_NUMBERS.get(code)
+    if number is None:
+        raise Refusal("unknown_instrument", path)
+    return number
+
+
+def client_order_id_bytes(text: str) -> bytes:
+    """The 1-16 printable ASCII bytes of a client order id, verbatim (semantics C8)."""
+    if 0 < len(text) <= CLIENT_ORDER_ID_CHARACTERS_MAX and text.isascii() and text.isprintable():
+        return text.encode("ascii")
+    raise Refusal("invalid_client_order_id", "$.client_order_id")
+
+
+def client_order_id_text(padded: bytes) -> str:
+    """The client order id of its 16 zero-padded bytes."""
+    return padded.rstrip(b"\0").decode("ascii", "replace")
+
+
+def new_order(message: messages.NewOrder, account: int, tag: int) -> bytes:
+    """The NEW_ORDER command of a message."""
+    number = INSTRUMENT_NUMBERS.get(message.instrument)
+    if number is None:
+        raise Refusal("unknown_instrument", "$.instrument")
+    return _NEW_ORDER(
+        _VERSION,
+        _KIND_NEW_ORDER,
+        _SIDE_NUMBERS[message.side],
+        _LIMIT,
+        _TIME_IN_FORCE_NUMBERS[message.time_in_force],
+        account,
+        number,
+        tag,
+        client_order_id_bytes(message.client_order_id),
+        parse_price(message.price),
+        parse_quantity(message.quantity),
+        parse_id(message.lot, "$.lot") if message.lot else 0,
+    )
+
+
+def cancel_order(message: messages.CancelOrder, account: int, tag: int) -> bytes:
+    """The CANCEL_ORDER command of a message."""
+    if bool(message.order_id) == bool(message.client_order_id):
+        raise Refusal("order_not_named", "$.order_id")
+    if message.order_id:
+        order_id = parse_id(message.order_id, "$.order_id")
+        return _CANCEL(_VERSION, _KIND_CANCEL, 0, account, -1, tag, b"", order_id)
+    client_order_id = client_order_id_bytes(message.client_order_id)
+    return _CANCEL(_VERSION, _KIND_CANCEL, _BY_CLIENT_ORDER_ID, account, -1, tag, client_order_id, 0)
+
+
+def pick(message: messages.Pick, account: int, tag: int) -> bytes:
+    """The PICK command of a message."""
+    client_order_id = client_order_id_bytes(message.client_order_id)
+    order_id = parse_id(message.order_id, "$.order_id")
+    quantity_kg = parse_quantity(message.quantity)
+    return _PICK(
+        _VERSION, _KIND_PICK, account, -1, tag, client_order_id, order_id, quantity_kg, message.version
+    )
+
+
+def set_phase(message: messages.SetPhase, account: int, tag: int) -> bytes:
+    """The SET_PHASE command, for one instrument or all."""
+    number = -1 if message.instrument is None else instrument_number(message.instrument)
+    phase = Phase[message.phase.upper()]
+    return _OPERATOR(_VERSION, Command.SET_PHASE, phase, number, tag, 0, 0)
+
+
+def set_reference(message: messages.SetReference, account: int, tag: int) -> bytes:
+    """The SET_REFERENCE command."""
+    number = instrument_number(message.instrument)
+    return _OPERATOR(_VERSION, Command.SET_REFERENCE, 0, number, tag, parse_price(message.price), 0)
+
+
+def roll_day(message: messages.RollDay, account: int, tag: int) -> bytes:
+    """The ROLL_DAY command."""
+    return _OPERATOR(_VERSION, Command.ROLL_DAY, 0, -1, tag, 0, 0)
+
+
+def set_clock(message: messages.SetClock, account: int, tag: int) -> bytes:
+    """The SET_CLOCK command."""
+    return _OPERATOR(_VERSION, Command.SET_CLOCK, 0, -1, tag, 0, message.time_ns)
+
+
+def commands_from(packed: list[bytes]) -> Records:
+    """The COMMAND records of packed commands, without a copy per record."""
+    return np.frombuffer(b"".join(packed), COMMAND)
+
+
+def rows_of(events: Records) -> bytes:
+    """The bytes of EVENT rows, for the iterators above."""
+    return as_words(events).tobytes()

@@ -1,0 +1,282 @@
+"""Where a frame goes: each op has the scopes that permit it and one handler.
+
+Law: every request gets exactly one response, and a refused one has no effect. Orders are handled at once,
+without a task or a future; whatever must wait for the engine's or settlement's answer is a bounded job
+beside.
+
+    frame --decode--> message --scopes--+--> TradingDesk   (orders, operator's commands)
+                                        +--> MarketData    (public channels)
+                                        +--> a job         (questions, settlement, private stream)
+"""
+
+from collections.abc import Callable, Coroutine
+from time import time_ns
+from typing import Any, Final, Protocol
+
+import structlog
+
+from engine import requests
+from engine.records import Records
+from engine.vocabulary import Command
+from gateway import answers, codec, inquiries, messages
+from gateway.directory import Directory
+from gateway.errors import TEXTS, Refusal
+from gateway.market_data import MarketData
+from gateway.notation import time_text
+from gateway.private_stream import PrivateStreams
+from gateway.session import Session
+from gateway.trading import TradingDesk, rejection
+
+log = structlog.get_logger(__name__)
+
+ANY: Final[frozenset[str]] = frozenset()
+TRADE: Final = frozenset({"trade"})
+OPERATE: Final = frozenset({"operate"})
+OWN: Final = frozenset({"read", "trade", "operate"})
+
+
+class Engine(Protocol):
+    """What the dispatcher asks of the engine besides commands. `query` raises Refusal engine_unavailable."""
+
+    async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
+        """EVENT rows of an answer, the END row last."""
+
+    async def resume(
+        self, session: Session, resume_from: messages.ResumeFrom | None, request_id: str
+    ) -> None:
+        """Join the private stream: respond, replay what was missed, continue live."""
+
+
+class Settlement(Protocol):
+    """What the dispatcher asks of settlement. Raises Refusal settlement_unavailable."""
+
+    async def request(self, message: requests.Request) -> requests.Answer:
+        """Ask and wait."""
+
+
+class SessionOver(Exception):
+    """The connection must be closed after the response that was sent."""
+
+
+Handler = Callable[[Session, Any, int], None]
+
+
+class Dispatcher:
+    """The ops of one gateway; it touches no socket."""
+
+    def __init__(
+        self,
+        desk: TradingDesk,
+        engine: Engine,
+        settlement: Settlement,
+        directory: Directory,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.market = MarketData()
+        self.private = PrivateStreams()
+        self._desk = desk
+        self._engine = engine
+        self._settlement = settlement
+        self._directory = directory
+        self._spawn = spawn
+        self._handlers: dict[type, tuple[frozenset[str], Handler]] = self._table()
+
+    def _table(self) -> dict[type, tuple[frozenset[str], Handler]]:
+        submit = self._desk.submit
+        return {
+            messages.NewOrder: (TRADE, submit),
+            messages.CancelOrder: (TRADE, submit),
+            messages.Pick: (TRADE, submit),
+            messages.SetPhase: (OPERATE, submit),
+            messages.SetReference: (OPERATE, submit),
+            messages.RollDay: (OPERATE, submit),
+            messages.SetClock: (OPERATE, submit),
+            messages.OpenOrders: (OWN, self._ask),
+            messages.Balances: (OWN, self._ask),
+            messages.Lots: (OWN | {"warehouse"}, self._ask),
+            messages.Listings: (ANY, self._ask),
+            messages.Instruments: (ANY, self._ask),
+            messages.Contracts: (OWN | {"settle"}, self._settle),
+            messages.Entries: (OWN | {"settle"}, self._settle),
+            messages.AddMember: (OPERATE, self._settle),
+            messages.RegisterLot: (frozenset({"operate", "warehouse"}), self._settle),
+            messages.Deposit: (frozenset({"settle"}), self._settle),
+            messages.Withdraw: (frozenset({"settle"}), self._settle),
+            messages.Subscribe: (ANY, self._subscribe),
+            messages.Unsubscribe: (ANY, self._unsubscribe),
+        }
+
+    def receive(self, session: Session, frame: bytes) -> None:
+        """Handle one text frame. Raises SessionOver when the connection must be closed."""
+        session.heard = True
+        request_id = None
+        try:
+            if session.member < 0:
+                session.count_before_logon(len(frame))
+            message = codec.decode_request(frame)
+            request_id = message.id
+            handler = self._handlers.get(type(message))
+            if handler is None or session.member < 0:
+                self._before_logon(session, message)
+                return
+            scopes, handle = handler
+            if scopes and session.scopes.isdisjoint(scopes):
+                raise Refusal("scope_missing", "$.op")
+            handle(session, message, time_ns())
+        except Refusal as refusal:
+            self._refuse(session, refusal, request_id or codec.request_id_of(frame))
+
+    def leave(self, session: Session) -> None:
+        """The connection is gone: nothing is sent to it any more."""
+        session.ended = True
+        self.market.leave(session.outbox)
+        self.private.leave(session)
+
+    def _refuse(self, session: Session, refusal: Refusal, request_id: str | None) -> None:
+        session.outbox.send(codec.encode(rejection(request_id, refusal)))
+        if refusal.code == "too_much_before_logon":
+            raise SessionOver(refusal.code)
+
+    def _before_logon(self, session: Session, message: messages.AnyRequest) -> None:
+        now_ns = time_ns()
+        if isinstance(message, messages.Ping):
+            text = time_text(now_ns)
+            session.outbox.send(
+                codec.encode(answers.Pong(id=message.id, server_time=text, server_time_ns=now_ns))
+            )
+            return
+        if not isinstance(message, messages.Logon):
+            raise Refusal("logon_required", "$.op")
+        if not self._desk.available:
+            raise Refusal("engine_unavailable")
+        session.outbox.send(codec.encode(session.logon(message, self._directory, now_ns)))
+
+    def _subscribe(self, session: Session, message: messages.Subscribe, now_ns: int) -> None:
+        if not self._desk.available:
+            raise Refusal("engine_unavailable")
+        if message.channel == "private":
+            if session.scopes.isdisjoint(OWN):
+                raise Refusal("scope_missing", "$.channel")
+            self._later(session, message.id, self._join_private(session, message))
+            return
+        numbers = _instrument_numbers(message)
+        subscribed = answers.Subscribed(
+            id=message.id, channel=message.channel, instruments=message.instruments
+        )
+        session.outbox.send(codec.encode(subscribed))
+        for number in numbers:
+            if self.market.subscribe((message.channel, number), session.outbox):
+                self._spawn(self._load_depth(number))
+
+    def _unsubscribe(self, session: Session, message: messages.Unsubscribe, now_ns: int) -> None:
+        if message.channel == "private":
+            self.private.leave(session)
+        else:
+            for number in _instrument_numbers(message):
+                self.market.unsubscribe((message.channel, number), session.outbox)
+        session.outbox.send(codec.encode(answers.Unsubscribed(id=message.id, channel=message.channel)))
+
+    async def _join_private(self, session: Session, message: messages.Subscribe) -> None:
+        await self._engine.resume(session, message.resume_from, message.id)
+
+    async def _load_depth(self, number: int) -> None:
+        try:
+            answer = await self._engine.query(Command.QUERY_DEPTH, instrument=number)
+        except Refusal:
+            self.market.abandon(number)  # the sessions end with the link
+        else:
+            self.market.load(number, answer)
+
+    def _ask(self, session: Session, message: messages.QueryRequest, now_ns: int) -> None:
+        self._later(session, message.id, self._answer_question(session, message))
+
+    async def _answer_question(self, session: Session, message: messages.QueryRequest) -> None:
+        answer = await self._question(session.member, message)
+        session.outbox.send(codec.encode(answer))
+
+    async def _question(self, member: int, message: messages.QueryRequest) -> answers.Response:
+        query = self._engine.query
+        match message:
+            case messages.OpenOrders():
+                return inquiries.open_orders(message.id, await query(Command.QUERY_ORDERS, account=member))
+            case messages.Balances():
+                return inquiries.balance(message.id, await query(Command.QUERY_BALANCES, account=member))
+            case messages.Lots():
+                rows = await query(Command.QUERY_LOTS, account=member)
+                return inquiries.lots(message.id, rows, self._directory)
+            case messages.Listings():
+                number = codec.instrument_number(message.instrument)
+                rows = await query(Command.QUERY_LISTINGS, instrument=number)
+                return inquiries.listings(message.id, message.instrument, rows, self._directory)
+            case messages.Instruments():
+                return inquiries.instruments(message.id, await query(Command.QUERY_INSTRUMENTS))
+
+    def _settle(self, session: Session, message: messages.SettlementRequest, now_ns: int) -> None:
+        member = session.member
+        if isinstance(message, messages.Contracts):
+            member = member if message.member is None else message.member
+            if member != session.member and "operate" not in session.scopes:
+                raise Refusal("scope_missing", "$.member")
+        request = inquiries.settlement_request(message, member)
+        self._later(session, message.id, self._answer_settlement(session, message.id, request))
+
+    async def _answer_settlement(self, session: Session, request_id: str, request: requests.Request) -> None:
+        if isinstance(request, requests.Entries) and "operate" not in session.scopes:
+            await self._require_own_contract(session.member, request.contract)
+        answer = await self._settlement.request(request)
+        if answer.failure is not None:
+            failure = answer.failure
+            error = answers.Error(
+                code=failure.code,
+                message=failure.message,
+                message_zh=_chinese(failure),
+                path=f"$.{_FIELD_NAMES.get(failure.field, failure.field)}" if failure.field else "$",
+                retry=failure.retry,
+            )
+            session.outbox.send(codec.encode(answers.Rejected(id=request_id, error=error)))
+        else:
+            session.outbox.send(codec.encode(inquiries.settlement_answer(request_id, answer)))
+
+    async def _require_own_contract(self, member: int, contract: int) -> None:
+        request = requests.Contracts(id=0, member=member, after=contract - 1, limit=1)
+        answer = await self._settlement.request(request)
+        if not answer.contracts or answer.contracts[0].contract != contract:
+            raise Refusal("unknown_contract", "$.contract")
+
+    def _later(self, session: Session, request_id: str, job: Coroutine[Any, Any, None]) -> None:
+        """Run a job beside; it counts as in flight and responds, whatever happens."""
+        try:
+            session.admit()
+        except Refusal:
+            job.close()
+            raise
+        self._spawn(self._guard(session, request_id, job))
+
+    async def _guard(self, session: Session, request_id: str, job: Coroutine[Any, Any, None]) -> None:
+        try:
+            await job
+        except Refusal as refusal:
+            session.outbox.send(codec.encode(rejection(request_id, refusal)))
+        except Exception:
+            log.exception("a request failed", request_id=request_id)
+            session.outbox.send(codec.encode(rejection(request_id, Refusal("internal_error"))))
+        finally:
+            session.in_flight -= 1
+
+
+# Settlement speaks in its own units; clients know the fields by these names.
+_FIELD_NAMES: Final = {"quantity_kg": "quantity", "amount_fen": "amount"}
+
+
+def _chinese(failure: requests.Failure) -> str:
+    known = TEXTS.get(failure.code)
+    return known.chinese if known else failure.message
+
+
+def _instrument_numbers(message: messages.Subscribe | messages.Unsubscribe) -> list[int]:
+    if not message.instruments:
+        raise Refusal("missing_field", "$.instruments")
+    return [
+        codec.instrument_number(code, f"$.instruments[{position}]")
+        for position, code in enumerate(message.instruments)
+    ]

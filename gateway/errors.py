@@ -1,0 +1,257 @@
+"""Every refusal that a client can meet: one table of code, English, Chinese and whether a retry may help.
+
+Law: a code is stable and a refusal has no effect. A text says what to do. Three sources share the table:
+
+    Refusal              raised at the gateway: the form of a message, the session, what is not reachable
+    vocabulary.Reason    the engine's answer to a command, known to clients by its name in lower case
+    requests.Failure     settlement's answer; a code that is not in the table passes through with its own text
+"""
+
+from typing import Final, NamedTuple
+
+from engine.vocabulary import Reason, wire_name
+
+
+class Text(NamedTuple):
+    """What a code means and what to do, in two languages, and whether the same request may succeed later."""
+
+    english: str
+    chinese: str
+    retry: bool = False
+
+
+class Refusal(Exception):
+    """A request that the gateway itself refuses. `path` names the field ("$" = the whole message)."""
+
+    def __init__(self, code: str, path: str = "$", detail: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.path = path
+        self.detail = detail
+
+
+_FORM: Final = {
+    "malformed_json": Text(
+        "the frame is not one JSON object; send one object per text frame",
+        "帧内容不是一个JSON对象,请每帧发送一个对象",
+    ),
+    "not_text": Text("this subprotocol takes text frames only", "此子协议只接受文本帧"),
+    "frame_too_large": Text(
+        "the frame exceeds the maximum; send smaller messages", "帧超过最大长度,请发送较小的消息"
+    ),
+    "unknown_op": Text("no such op; see PROTOCOL.md for the list", "未知操作,操作列表见PROTOCOL.md"),
+    "unknown_field": Text(
+        "the message has a field that its op does not know; remove it", "消息含有未知字段,请删除"
+    ),
+    "missing_field": Text("a required field is missing; add it", "缺少必填字段,请补充"),
+    "wrong_type": Text("the field has another JSON type than the protocol says", "字段类型错误"),
+    "invalid_value": Text("the field's value is not one of those permitted", "字段值不在允许范围内"),
+    "invalid_decimal": Text(
+        'not a decimal string: prices like "2260.00" in CNY/t, quantities like "29.880" in tonnes',
+        '不是十进制字符串:价格如"2260.00"(元/吨),数量如"29.880"(吨)',
+    ),
+    "invalid_id": Text(
+        "not an id: ids are decimal strings below 2**63", "编号无效:编号为小于2的63次方的十进制字符串"
+    ),
+    "invalid_client_order_id": Text(
+        "a client order id is 1-16 printable ASCII characters", "客户订单号须为1至16个可打印ASCII字符"
+    ),
+    "order_not_named": Text(
+        "name the order by order_id or by client_order_id, exactly one",
+        "请用order_id或client_order_id之一指明订单",
+    ),
+}
+_SESSION: Final = {
+    "logon_required": Text("log on first", "请先登录"),
+    "logon_timeout": Text("no logon within the time allowed; connect again", "登录超时,请重新连接", True),
+    "too_much_before_logon": Text(
+        "too many bytes before logon; connect again and log on first", "登录前发送数据过多,请重新连接并先登录"
+    ),
+    "already_logged_on": Text("this session is logged on already", "本会话已登录"),
+    "unknown_key": Text(
+        "no member has this public key; ask the operator to add it", "没有会员拥有此公钥,请联系运营方添加"
+    ),
+    "wrong_signature": Text(
+        "the signature does not fit; sign this connection's nonce (python -m gateway sign KEY NONCE)",
+        "签名不符,请对本连接随机数的规范文本签名",
+    ),
+    "stale_timestamp": Text(
+        "the timestamp is more than 30 s from the server's; set the clock",
+        "时间戳与服务器相差超过30秒,请校准时钟",
+    ),
+    "scope_missing": Text(
+        "this key lacks the scope for the op; ask the operator for it", "此密钥没有该操作的权限,请联系运营方"
+    ),
+    "too_many_in_flight": Text(
+        "too many unanswered requests; wait for answers", "未应答请求过多,请等待应答", True
+    ),
+    "too_many_connections": Text(
+        "the gateway serves its maximum of connections; try later", "网关连接数已满,请稍后重试", True
+    ),
+    "slow_consumer": Text(
+        "private data was not read fast enough; reconnect and resume from your last account_sequence",
+        "私有数据读取过慢,请重新连接并从最后的account_sequence恢复",
+        True,
+    ),
+}
+_REACH: Final = {
+    "engine_unavailable": Text(
+        "the engine is not reachable; try again shortly", "撮合引擎暂不可用,请稍后重试", True
+    ),
+    "settlement_unavailable": Text(
+        "settlement is not reachable; try again shortly, trading goes on",
+        "清算系统暂不可用,请稍后重试,交易不受影响",
+        True,
+    ),
+    "directory_unavailable": Text(
+        "no copy of members and keys yet; try again when settlement is up",
+        "会员目录尚未就绪,请在清算系统恢复后重试",
+        True,
+    ),
+    "resume_ahead": Text(
+        "the account has not reached that account_sequence; start without resume_from",
+        "账户尚未到达该account_sequence,请不带resume_from订阅",
+    ),
+    "unknown_contract": Text("no contract of yours has this id", "没有此编号的合同"),
+    "internal_error": Text(
+        "a fault in the gateway; it was logged, tell the operator", "网关内部错误,已记录,请联系运营方"
+    ),
+}
+_ENGINE: Final = {
+    Reason.UNSUPPORTED_COMMAND: Text("the engine does not know this command", "引擎不支持此命令"),
+    Reason.UNKNOWN_ACCOUNT: Text(
+        "the engine has no such account; the operator opens it with add_member", "账户不存在,由运营方开户"
+    ),
+    Reason.ACCOUNT_EXISTS: Text("the account exists already", "账户已存在"),
+    Reason.DUPLICATE_CLIENT_ORDER_ID: Text(
+        "the client order id was used today with other content; choose another",
+        "客户订单号今日已用于其他内容,请更换",
+    ),
+    Reason.STALE_REFERENCE: Text("the reference must rise", "引用号必须递增"),
+    Reason.DAY_FULL: Text(
+        "the day's table of client order ids is full; cancels go on", "当日订单号表已满,仍可撤单"
+    ),
+    Reason.UNKNOWN_INSTRUMENT: Text(
+        "no such instrument; ask for `instruments`", "合约不存在,请查询instruments"
+    ),
+    Reason.INSTRUMENT_EXISTS: Text("the instrument exists already", "合约已存在"),
+    Reason.INVALID_TERMS: Text("the instrument's terms contradict each other", "合约条款无效"),
+    Reason.INSTRUMENT_CLOSED: Text(
+        "the instrument is closed; only cancels are taken", "合约已收盘,只接受撤单", True
+    ),
+    Reason.INSTRUMENT_HALTED: Text(
+        "the instrument is halted; only cancels are taken", "合约暂停交易,只接受撤单", True
+    ),
+    Reason.INSTRUMENT_OPEN: Text("only possible while the instrument is closed", "只能在合约收盘时进行"),
+    Reason.UNKNOWN_PHASE: Text("no such phase", "未知交易阶段"),
+    Reason.UNKNOWN_SIDE: Text("side is buy or sell", "方向须为buy或sell"),
+    Reason.UNSUPPORTED_ORDER_TYPE: Text("the order type is not supported", "不支持此订单类型"),
+    Reason.UNSUPPORTED_TIME_IN_FORCE: Text("the time in force is not supported here", "不支持此有效期"),
+    Reason.NOT_LISTED: Text(
+        "not a LISTED instrument: place an order instead of a pick", "非挂牌品种,请下单而非摘牌"
+    ),
+    Reason.NOT_BOOK: Text("not a BOOK instrument: pick a listing instead", "非撮合品种,请摘牌"),
+    Reason.PRICE_OFF_TICK: Text(
+        "the price is not a multiple of the instrument's tick", "价格不是最小变动价位的整数倍"
+    ),
+    Reason.PRICE_EXCEEDS_BAND: Text(
+        "the price is outside the day's band; ask for `instruments`", "价格超出当日涨跌幅"
+    ),
+    Reason.QUANTITY_OFF_STEP: Text(
+        "the quantity is not a multiple of the instrument's step", "数量不是最小交易单位的整数倍"
+    ),
+    Reason.QUANTITY_BELOW_MINIMUM: Text(
+        "the quantity is below the instrument's minimum", "数量低于最小下单量"
+    ),
+    Reason.EXCEEDS_LIMIT: Text("the number exceeds a permitted maximum", "数值超过允许的上限"),
+    Reason.WHOLE_LOT_ONLY: Text(
+        "this listing is sold whole: give the full quantity", "此挂牌只能整批成交,请填写全部数量"
+    ),
+    Reason.UNKNOWN_ORDER: Text("no such live order of this account", "本账户没有此有效订单"),
+    Reason.TOO_LATE: Text("the order has ended already", "订单已结束"),
+    Reason.STALE_VERSION: Text(
+        "the listing has changed; ask for `listings` and pick again", "挂牌已变更,请重新查询后摘牌"
+    ),
+    Reason.OWN_LISTING: Text("the listing is of your own company group", "不能摘取本集团的挂牌"),
+    Reason.UNKNOWN_LOT: Text("a sell names a registered lot of this account", "卖单须指明本账户已登记的货物"),
+    Reason.LOT_EXISTS: Text("the lot is registered already", "货物已登记"),
+    Reason.LOT_OF_OTHER_INSTRUMENT: Text("the lot is of another instrument", "货物属于其他品种"),
+    Reason.INSUFFICIENT_GOODS: Text("the lot has fewer free kilograms than that", "货物可用数量不足"),
+    Reason.INSUFFICIENT_FUNDS: Text(
+        "available money does not cover the hold; deposit first", "可用资金不足,请先入金"
+    ),
+    Reason.LIVE_ORDERS_FULL: Text("the engine holds its maximum of live orders", "有效订单数已达上限", True),
+    Reason.ACCOUNTS_FULL: Text("the engine holds its maximum of accounts", "账户数已达上限"),
+    Reason.LOTS_FULL: Text("the engine holds its maximum of lots", "货物数已达上限"),
+    Reason.LEVELS_FULL: Text("the instrument holds its maximum of price levels", "价位数已达上限", True),
+    Reason.SEQUENCE_EXHAUSTED: Text("the engine's sequence numbers are used up", "序号已用尽"),
+    Reason.CLOCK_NOT_STEPPED: Text("the clock is the wall's and cannot be set", "时钟为实时时钟,不能设置"),
+    Reason.QUEUE_FULL: Text("the engine's queue is full; try again", "引擎队列已满,请重试", True),
+    Reason.SHUTTING_DOWN: Text(
+        "the engine is shutting down; reconnect shortly", "系统正在关闭,请稍后重连", True
+    ),
+    Reason.DISK_FULL: Text("the engine's disk is full; tell the operator", "磁盘已满,请联系运营方", True),
+    Reason.CANCELED_BY_OWNER: Text("canceled by its owner", "已由本人撤销"),
+    Reason.IOC_REMAINDER: Text("the remainder of an immediate-or-cancel order", "即时成交剩余撤销"),
+    Reason.DAY_END: Text("the day has ended", "当日结束"),
+}
+
+TEXTS: Final[dict[str, Text]] = (
+    _FORM | _SESSION | _REACH | {wire_name(reason): text for reason, text in _ENGINE.items()}
+)
+
+# Which field a reason is about; where an op spells it differently, the second table wins.
+_PATHS: Final = {
+    Reason.DUPLICATE_CLIENT_ORDER_ID: "$.client_order_id",
+    Reason.UNKNOWN_INSTRUMENT: "$.instrument",
+    Reason.INSTRUMENT_CLOSED: "$.instrument",
+    Reason.INSTRUMENT_HALTED: "$.instrument",
+    Reason.INSTRUMENT_OPEN: "$.instrument",
+    Reason.UNKNOWN_PHASE: "$.phase",
+    Reason.UNKNOWN_SIDE: "$.side",
+    Reason.UNSUPPORTED_ORDER_TYPE: "$.type",
+    Reason.UNSUPPORTED_TIME_IN_FORCE: "$.time_in_force",
+    Reason.NOT_BOOK: "$.instrument",
+    Reason.NOT_LISTED: "$.order_id",
+    Reason.PRICE_OFF_TICK: "$.price",
+    Reason.PRICE_EXCEEDS_BAND: "$.price",
+    Reason.LEVELS_FULL: "$.price",
+    Reason.QUANTITY_OFF_STEP: "$.quantity",
+    Reason.QUANTITY_BELOW_MINIMUM: "$.quantity",
+    Reason.EXCEEDS_LIMIT: "$.quantity",
+    Reason.WHOLE_LOT_ONLY: "$.quantity",
+    Reason.INSUFFICIENT_GOODS: "$.quantity",
+    Reason.INSUFFICIENT_FUNDS: "$.quantity",
+    Reason.UNKNOWN_ORDER: "$.order_id",
+    Reason.TOO_LATE: "$.order_id",
+    Reason.STALE_VERSION: "$.version",
+    Reason.OWN_LISTING: "$.order_id",
+    Reason.UNKNOWN_LOT: "$.lot",
+    Reason.LOT_OF_OTHER_INSTRUMENT: "$.lot",
+    Reason.CLOCK_NOT_STEPPED: "$.time_ns",
+}
+_REASON_CODES: Final = {int(reason): wire_name(reason) for reason in Reason}
+_REASON_PATHS: Final = {int(reason): path for reason, path in _PATHS.items()}
+
+
+def reason_code(reason: int) -> str:
+    """The wire code of a reason byte; a number of a newer engine reads "reason_<n>"."""
+    return _REASON_CODES.get(reason) or f"reason_{reason}"
+
+
+def reason_path(reason: int, fields: tuple[str, ...]) -> str:
+    """The path of the field that a reason concerns, "$" when the message has no such field."""
+    path = _REASON_PATHS.get(reason, "$")
+    if path == "$.order_id" and "order_id" not in fields:
+        path = "$.client_order_id"
+    return path if path[2:] in fields else "$"
+
+
+def text_of(code: str, detail: str = "") -> Text:
+    """The texts of a code; an unknown code (settlement's own) shows its detail in both languages."""
+    known = TEXTS.get(code)
+    if known is None:
+        return Text(detail or code, detail or code)
+    if detail:
+        return Text(f"{known.english} ({detail})", f"{known.chinese}({detail})", known.retry)
+    return known

@@ -1,0 +1,209 @@
+"""Every request of lecong.v1.json as a type; answers.py and pushes.py hold what comes back, PROTOCOL.md the
+words.
+
+Law: no behaviour inside wire types. Requests are told apart by `op`, unknown fields are errors.
+Decimals, order ids,
+match ids, contracts and lots are strings; member numbers, sequences and nanoseconds are integers.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+MemberNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+RequestId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+Side = Literal["buy", "sell"]
+TimeInForceName = Literal["day", "ioc"]
+ModeName = Literal["book", "listed"]
+Channel = Literal["depth", "trades", "private"]
+PhaseName = Literal["closed", "halted", "continuous"]
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", kw_only=True):
+    """The base of every request."""
+
+    id: RequestId
+
+
+class Logon(Request, tag="logon"):
+    """Prove the key: Ed25519 over the canonical text of nonce, timestamp and connection id
+    (session.canonical_text)."""
+
+    key: str
+    timestamp_ns: Count
+    signature: str
+
+
+class Ping(Request, tag="ping"):
+    """Ask for the server's time; also shows that the session lives."""
+
+
+class NewOrder(Request, tag="new_order"):
+    """Place an order; a sell names the lot that covers it."""
+
+    client_order_id: str
+    instrument: str
+    side: Side
+    price: str
+    quantity: str
+    type: Literal["limit"] = "limit"
+    time_in_force: TimeInForceName = "day"
+    lot: str = ""
+
+
+class CancelOrder(Request, tag="cancel_order"):
+    """Cancel what is left of an order, named by exactly one of the two ids."""
+
+    order_id: str = ""
+    client_order_id: str = ""
+
+
+class Pick(Request, tag="pick"):
+    """Take a listing at its price; `version` is the one seen in `listings`."""
+
+    client_order_id: str
+    order_id: str
+    quantity: str
+    version: Count
+
+
+class OpenOrders(Request, tag="open_orders"):
+    """The member's live orders."""
+
+
+class Balances(Request, tag="balances"):
+    """The member's money: available and held."""
+
+
+class Lots(Request, tag="lots"):
+    """The member's lots with their free, listed and contracted quantity."""
+
+
+class Listings(Request, tag="listings"):
+    """The live orders of an instrument, best price first, with the ids and versions that a pick needs."""
+
+    instrument: str
+
+
+class Instruments(Request, tag="instruments"):
+    """Every instrument: what it is, its phase, band and last price."""
+
+
+class Contracts(Request, tag="contracts"):
+    """The member's contracts after a contract id; with scope operate those of `member`, or of all (0)."""
+
+    member: MemberNumber | None = None
+    after: str = "0"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+class Entries(Request, tag="entries"):
+    """The ledger entries of one contract."""
+
+    contract: str
+
+
+class KeyOfMember(msgspec.Struct, forbid_unknown_fields=True):
+    """A public key and its scopes."""
+
+    public_key: str
+    scopes: tuple[Literal["read", "trade", "warehouse", "settle", "operate"], ...]
+
+
+class AddMember(Request, tag="add_member"):
+    """Admit a company; repeatable by its code."""
+
+    code: Name
+    name: Name
+    group: MemberNumber = 0
+    keys: tuple[KeyOfMember, ...] = ()
+
+
+class RegisterLot(Request, tag="register_lot"):
+    """Register goods against a warehouse receipt; repeatable by the receipt."""
+
+    member: MemberNumber
+    receipt: Name
+    instrument: str
+    warehouse: Name
+    units: Count
+    quantity: str
+    heat: Name = ""
+    piece: Name = ""
+    production_date: Name = ""
+    quality: Literal["prime", "second", "defect"] = "prime"
+    certificate_sha256: Name = ""
+    remark: Name = ""
+
+
+class Deposit(Request, tag="deposit"):
+    """Money in; repeatable by the bank's reference."""
+
+    member: MemberNumber
+    amount: str
+    reference: Name
+
+
+class Withdraw(Request, tag="withdraw"):
+    """Money out, only from what is available; repeatable by the reference."""
+
+    member: MemberNumber
+    amount: str
+    reference: Name
+
+
+class SetPhase(Request, tag="set_phase"):
+    """Open, halt or close one instrument, or all."""
+
+    phase: PhaseName
+    instrument: str | None = None
+
+
+class SetReference(Request, tag="set_reference"):
+    """Set a closed instrument's reference price; the band follows."""
+
+    instrument: str
+    price: str
+
+
+class RollDay(Request, tag="roll_day"):
+    """Begin the next trading day; every instrument must be closed."""
+
+
+class SetClock(Request, tag="set_clock"):
+    """Move a stepped clock forward."""
+
+    time_ns: Count
+
+
+class ResumeFrom(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the private stream was left: the last account_sequence seen; `sequence` only shortens the
+    search."""
+
+    account_sequence: Count
+    sequence: Count = 0
+
+
+class Subscribe(Request, tag="subscribe"):
+    """Join a channel: depth and trades of instruments, or the member's private stream."""
+
+    channel: Channel
+    instruments: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
+    resume_from: ResumeFrom | None = None
+
+
+class Unsubscribe(Request, tag="unsubscribe"):
+    """Leave a channel."""
+
+    channel: Channel
+    instruments: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
+
+
+OrderRequest = NewOrder | CancelOrder | Pick
+OperatorRequest = SetPhase | SetReference | RollDay | SetClock
+CommandRequest = OrderRequest | OperatorRequest
+QueryRequest = OpenOrders | Balances | Lots | Listings | Instruments
+SettlementRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries
+AnyRequest = Logon | Ping | CommandRequest | QueryRequest | SettlementRequest | Subscribe | Unsubscribe

@@ -1,0 +1,256 @@
+"""The private stream: everything that concerns an account, in the order of its own gap-free account sequence.
+
+Law: account_sequence rises by one from event to event. A stream takes exactly last + 1; what it has is a
+repeat, what lies further ahead is a gap, and a gap ends the session rather than being skipped.
+
+    event log --replay--> stream (holding live events back) --> up to date: the held ones, then live
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.instruments import FEE_FEN_PER_TONNE
+from engine.money import amount_fen, fee_fen
+from engine.records import CASH, LOT, ORDER, RECORD_BYTES, TRADE, Records
+from engine.vocabulary import Event, Reason, TimeInForce, wire_name
+from gateway import codec, pushes
+from gateway.notation import money_text, time_text, tonnes_text
+from gateway.outbox import text_frame
+from gateway.session import Session
+
+HELD_EVENTS_MAX: Final = 10_000  # of one stream while it catches up
+ACCOUNTS_MAX: Final = 1 << 20  # account numbers below this can be served
+_KIND_OFFSET: Final = int(ORDER.fields["kind"][1])  # type: ignore[index]
+_ORDER_KINDS: Final = {int(Event.ACCEPTED), int(Event.CANCELED)}
+_CASH_KINDS: Final = {int(Event.ACCOUNT_OPENED), int(Event.DEPOSITED), int(Event.WITHDRAWN)}
+_LOT_KINDS: Final = {int(Event.LOT_REGISTERED), int(Event.LOT_WITHDRAWN)}
+_TRADE: Final = int(Event.TRADE)
+_CANCELED: Final = int(Event.CANCELED)
+_EVENT_NAMES: Final = {int(kind): wire_name(kind) for kind in Event}
+_REASON_NAMES: Final = {int(reason): wire_name(reason) for reason in Reason} | {0: ""}
+_TIME_IN_FORCE_NAMES: Final[dict[int, Any]] = {int(TimeInForce.DAY): "day", int(TimeInForce.IOC): "ioc"}
+_order: Final = codec.record_struct(ORDER, *codec.ORDER_FIELDS).unpack_from
+_trade: Final = codec.record_struct(TRADE, *codec.TRADE_FIELDS).unpack_from
+_cash: Final = codec.record_struct(CASH, *codec.CASH_FIELDS).unpack_from
+_lot: Final = codec.record_struct(LOT, *codec.LOT_FIELDS).unpack_from
+
+Change = tuple[int, int, pushes.PrivateEvent]  # account, account_sequence, event
+
+
+def changes(rows: bytes) -> Iterator[Change]:
+    """What EVENT rows mean to the accounts concerned: a trade concerns both parties, a rejection nobody."""
+    for offset in range(0, len(rows), RECORD_BYTES):
+        kind = rows[offset + _KIND_OFFSET]
+        if kind == _TRADE:
+            yield from _fills(_trade(rows, offset))
+        elif kind in _ORDER_KINDS:
+            yield _order_change(_order(rows, offset))
+        elif kind in _CASH_KINDS:
+            yield _cash_change(_cash(rows, offset))
+        elif kind in _LOT_KINDS:
+            yield _lot_change(_lot(rows, offset))
+
+
+def _order_change(row: tuple[Any, ...]) -> Change:
+    (sequence, time_ns, kind, side, time_in_force, _, reason, _, instrument, account, _, _, account_sequence,
+     _, order_id, client_order_id, price, quantity_kg, leaves_kg, cum_kg, lot) = row  # fmt: skip
+    return account, account_sequence, pushes.OrderEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        status=_status(kind, quantity_kg, cum_kg),
+        order_id=str(order_id),
+        client_order_id=codec.client_order_id_text(client_order_id),
+        instrument=codec.INSTRUMENT_CODES[instrument],
+        side=codec.SIDES[side],
+        time_in_force=_TIME_IN_FORCE_NAMES.get(time_in_force, "day"),
+        price=money_text(price),
+        quantity=tonnes_text(quantity_kg),
+        leaves=tonnes_text(leaves_kg),
+        cum=tonnes_text(cum_kg),
+        lot=str(lot) if lot else "",
+        reason=_REASON_NAMES.get(reason, f"reason_{reason}"),
+    )  # fmt: skip
+
+
+def _status(kind: int, quantity_kg: int, cum_kg: int) -> Any:
+    if kind == _CANCELED:
+        return "canceled"
+    if cum_kg == 0:
+        return "new"
+    return "filled" if cum_kg == quantity_kg else "partially_filled"
+
+
+def _fills(row: tuple[Any, ...]) -> list[Change]:
+    (_, _, side, _, account, counter_account, account_sequence, counter_sequence, order_id, counter_order_id,
+     _, _, _, leaves_kg, counter_leaves_kg, _) = row  # fmt: skip
+    taker = _fill(row, "taker", side, account, account_sequence, order_id, leaves_kg, counter_account)
+    maker = _fill(
+        row,
+        "maker",
+        1 - side,
+        counter_account,
+        counter_sequence,
+        counter_order_id,
+        counter_leaves_kg,
+        account,
+    )
+    both = [taker, maker]
+    return sorted(both, key=_by_account_sequence) if account == counter_account else both
+
+
+def _by_account_sequence(change: Change) -> int:
+    return change[1]
+
+
+def _fill(
+    row: tuple[Any, ...],
+    role: Any,
+    side: int,
+    account: int,
+    account_sequence: int,
+    order_id: int,
+    leaves_kg: int,
+    counterparty: int,
+) -> Change:
+    sequence, time_ns, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _, lot = row
+    return account, account_sequence, pushes.FillEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        match_id=str(match_id),
+        order_id=str(order_id),
+        instrument=codec.INSTRUMENT_CODES[instrument],
+        side=codec.SIDES[side],
+        role=role,
+        price=money_text(price),
+        quantity=tonnes_text(quantity_kg),
+        leaves=tonnes_text(leaves_kg),
+        amount=money_text(int(amount_fen(price, quantity_kg))),
+        fee=money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE))),
+        lot=str(lot) if lot else "",
+        counterparty=counterparty,
+    )  # fmt: skip
+
+
+def _cash_change(row: tuple[Any, ...]) -> Change:
+    sequence, time_ns, kind, account, account_sequence, amount, available_fen, held_fen = row
+    return account, account_sequence, pushes.CashEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        kind=_EVENT_NAMES[kind],
+        amount=money_text(amount),
+        available=money_text(available_fen),
+        held=money_text(held_fen),
+    )  # fmt: skip
+
+
+def _lot_change(row: tuple[Any, ...]) -> Change:
+    (sequence, time_ns, kind, instrument, account, account_sequence, free_kg, listed_kg, quantity_kg,
+     contracted_kg, lot) = row  # fmt: skip
+    return account, account_sequence, pushes.LotEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        kind=_EVENT_NAMES[kind],
+        lot=str(lot),
+        instrument=codec.INSTRUMENT_CODES[instrument],
+        quantity=tonnes_text(quantity_kg),
+        free=tonnes_text(free_kg),
+        listed=tonnes_text(listed_kg),
+        contracted=tonnes_text(contracted_kg),
+    )  # fmt: skip
+
+
+class PrivateStream:
+    """One session's stream of its account: replayed, then live, each event once."""
+
+    __slots__ = ("_held", "account", "last", "overflowed", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.account = session.member
+        self.last = 0  # account_sequence of the last event sent
+        self.overflowed = False
+        self._held: list[tuple[int, bytes]] | None = []  # None once live
+
+    def offer(self, account_sequence: int, frame: bytes) -> bool:
+        """A live event; False when it shows a gap or there is no room to hold it back."""
+        if self._held is not None:
+            if len(self._held) >= HELD_EVENTS_MAX:
+                self.overflowed = True
+                return False
+            self._held.append((account_sequence, frame))
+            return True
+        return self.replay(account_sequence, frame)
+
+    def replay(self, account_sequence: int, frame: bytes) -> bool:
+        """Send the event if it is the next, pass over it if it was sent; False on a gap."""
+        if account_sequence == self.last + 1:
+            self.last = account_sequence
+            self.session.outbox.send_frame(frame)
+            return True
+        return account_sequence <= self.last
+
+    def go_live(self) -> bool:
+        """Send what was held back and continue live; False on a gap."""
+        held, self._held = self._held or [], None
+        return all(self.replay(account_sequence, frame) for account_sequence, frame in held)
+
+
+class PrivateStreams:
+    """The streams by account, and the mask by which a whole batch of events is filtered at once."""
+
+    def __init__(self) -> None:
+        self._served: npt.NDArray[np.bool_] = np.zeros(ACCOUNTS_MAX + 1, np.bool_)  # the last: account -1
+        self.serving = False
+        self._streams: dict[int, list[PrivateStream]] = {}
+
+    def join(self, session: Session) -> PrivateStream:
+        """A stream that holds live events back until `go_live`; it replaces the session's former one."""
+        self.leave(session)
+        stream = PrivateStream(session)
+        assert 0 <= stream.account < ACCOUNTS_MAX
+        self._streams.setdefault(stream.account, []).append(stream)
+        self._served[stream.account] = True
+        self.serving = True
+        return stream
+
+    def leave(self, session: Session) -> None:
+        """Remove a session's stream, if it has one."""
+        streams = self._streams.get(session.member, [])
+        streams[:] = [stream for stream in streams if stream.session is not session]
+        if not streams and session.member in self._streams:
+            del self._streams[session.member]
+            self._served[session.member] = False
+        self.serving = bool(self._streams)
+
+    def concerned(self, events: Records) -> npt.NDArray[np.bool_]:
+        """Which of a batch of events concern an account with a stream: its own, and a trade's resting
+        side."""
+        account = np.minimum(events["account"], ACCOUNTS_MAX)
+        counter = np.where(events["kind"] == _TRADE, np.minimum(events["counter_account"], ACCOUNTS_MAX), -1)
+        return np.asarray(self._served[account] | self._served[counter])
+
+    def apply(self, rows: bytes) -> list[Session]:
+        """Hand live events to their streams; returns the sessions that must end because of a gap or
+        overflow."""
+        broken: list[Session] = []
+        for account, account_sequence, event in changes(rows):
+            streams = self._streams.get(account)
+            if streams:
+                frame = text_frame(codec.encode(event))
+                broken += [each.session for each in streams if not each.offer(account_sequence, frame)]
+        return broken

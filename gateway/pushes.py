@@ -1,0 +1,148 @@
+"""Every push of lecong.v1.json as a type: what a connection gets without asking, told apart by `channel`.
+
+Law: depth and the private stream carry sequences with which a client proves that it missed nothing.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.answers import Error
+from gateway.messages import Side, TimeInForceName
+
+
+class Hello(msgspec.Struct, kw_only=True, tag_field="channel", tag="hello"):
+    """The first frame of every connection: what logon signs."""
+
+    connection_id: str
+    nonce: str
+    server_time: str
+    server_time_ns: int
+    logon_within_ms: int
+    protocol: Literal["lecong.v1.json"] = "lecong.v1.json"
+
+
+class Shutdown(msgspec.Struct, kw_only=True, tag_field="channel", tag="shutdown"):
+    """The server ends the session: why, and when it will close with 1012."""
+
+    code: str
+    message: str
+    message_zh: str
+    close_at: str
+    close_at_ns: int
+
+
+class Failed(msgspec.Struct, kw_only=True, tag_field="channel", tag="error"):
+    """The session ends for a reason that is no request's: `error` says why, then the socket is closed."""
+
+    error: Error
+
+
+class Level(msgspec.Struct, array_like=True):
+    """One price level: price, quantity, orders. Quantity "0.000" in a delta removes the level."""
+
+    price: str
+    quantity: str
+    orders: int
+
+
+class Depth(msgspec.Struct, kw_only=True, tag_field="channel", tag="depth"):
+    """The book of an instrument, or its change; `checksum` is the CRC32 of the top 10 after it."""
+
+    type: Literal["snapshot", "delta"]
+    instrument: str
+    sequence: int
+    previous_sequence: int | UnsetType = UNSET
+    time: str
+    time_ns: int
+    bids: list[Level]
+    asks: list[Level]
+    checksum: int
+
+
+class PublicTrade(msgspec.Struct, kw_only=True):
+    """One trade; `side` is the incoming order's."""
+
+    match_id: str
+    price: str
+    quantity: str
+    side: Side
+    sequence: int
+    time: str
+    time_ns: int
+
+
+class Trades(msgspec.Struct, kw_only=True, tag_field="channel", tag="trades"):
+    """Trades of an instrument; a snapshot repeats the latest that this gateway has seen, oldest first."""
+
+    type: Literal["snapshot", "update"]
+    instrument: str
+    trades: list[PublicTrade]
+
+
+class PrivateEvent(msgspec.Struct, kw_only=True, tag_field="event"):
+    """The base of the private stream: account_sequence rises by one from event to event, whatever its
+    kind."""
+
+    channel: Literal["private"] = "private"
+    member: int
+    account_sequence: int
+    sequence: int
+    time: str
+    time_ns: int
+
+
+class OrderEvent(PrivateEvent, tag="order", kw_only=True):
+    """An order was accepted, or what was left of it was canceled (`reason` says why)."""
+
+    status: Literal["new", "partially_filled", "filled", "canceled"]
+    order_id: str
+    client_order_id: str
+    instrument: str
+    side: Side
+    time_in_force: TimeInForceName
+    price: str
+    quantity: str
+    leaves: str
+    cum: str
+    lot: str
+    reason: str
+
+
+class FillEvent(PrivateEvent, tag="fill", kw_only=True):
+    """A fill of one of the member's orders."""
+
+    match_id: str
+    order_id: str
+    instrument: str
+    side: Side
+    role: Literal["maker", "taker"]
+    price: str
+    quantity: str
+    leaves: str
+    amount: str
+    fee: str
+    lot: str
+    counterparty: int
+
+
+class CashEvent(PrivateEvent, tag="cash", kw_only=True):
+    """Money came, went, or the account was opened."""
+
+    kind: str
+    amount: str
+    available: str
+    held: str
+
+
+class LotEvent(PrivateEvent, tag="lot", kw_only=True):
+    """A lot was registered or withdrawn."""
+
+    kind: str
+    lot: str
+    instrument: str
+    quantity: str
+    free: str
+    listed: str
+    contracted: str

@@ -1,0 +1,174 @@
+"""The trading desk: commands out, acknowledgements in.
+
+Law: the response to a command is its first event, which the engine releases only when the command is
+durable; the gateway answers nothing by itself. The tag that the engine echoes (gateway number << 48 |
+request number) finds the waiting request. Per order this costs one decode, one pack, one dictionary entry
+and one encode.
+"""
+
+from typing import Any, Final
+
+from engine.records import EVENT, ORDER, Records
+from engine.vocabulary import Event, Flag
+from gateway import answers, codec, messages
+from gateway.errors import Refusal, reason_code, reason_path, text_of
+from gateway.notation import average_price_text, money_text, time_text, tonnes_text
+from gateway.session import Session
+
+TAG_BITS: Final = 48
+_REQUEST_MASK: Final = (1 << TAG_BITS) - 1
+_ACCEPTED, _REJECTED, _CANCELED = int(Event.ACCEPTED), int(Event.REJECTED), int(Event.CANCELED)
+_DUPLICATE: Final = int(Flag.DUPLICATE)
+_REFUSED_ROWS: Final = codec.record_struct(EVENT, "reason", "tag").iter_unpack
+_ANSWER_FIELDS: Final = (
+    "sequence", "time_ns", "kind", "flags", "reason", "tag", "amount_fen", "order_id", "client_order_id_0",
+    "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg",
+)  # fmt: skip
+_ANSWER_ROWS: Final = codec.record_struct(ORDER, *_ANSWER_FIELDS).iter_unpack
+_ENCODERS: Final[dict[type, Any]] = {
+    messages.NewOrder: codec.new_order,
+    messages.CancelOrder: codec.cancel_order,
+    messages.Pick: codec.pick,
+    messages.SetPhase: codec.set_phase,
+    messages.SetReference: codec.set_reference,
+    messages.RollDay: codec.roll_day,
+    messages.SetClock: codec.set_clock,
+}
+
+
+class TradingDesk:
+    """Requests that became commands and wait for their event; bounded by IN_FLIGHT_MAX per session."""
+
+    def __init__(self, number: int) -> None:
+        assert 0 < number < 1 << 16
+        self.number = number
+        self.available = False  # whether the engine is reachable; set by the engine feed
+        self._next = number << TAG_BITS
+        self._waiting: dict[int, tuple[Session, messages.CommandRequest, int]] = {}
+        self._commands: list[bytes] = []
+
+    def submit(self, session: Session, message: messages.CommandRequest, received_ns: int) -> None:
+        """Turn a request into a command of the next batch. Raises Refusal without any effect."""
+        if not self.available:
+            raise Refusal("engine_unavailable")
+        tag = self._next
+        command = _ENCODERS[type(message)](message, session.member, tag)
+        session.admit()
+        self._next = tag + 1
+        self._waiting[tag] = (session, message, received_ns)
+        self._commands.append(command)
+
+    def take_commands(self) -> list[bytes]:
+        """The packed commands since the last call, for one frame to the engine."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def answer(self, rows: bytes) -> None:
+        """Answer the requests whose first event is among these rows."""
+        waiting = self._waiting
+        for row in _ANSWER_ROWS(rows):
+            found = waiting.pop(row[5], None)
+            if found is not None:
+                session, message, received_ns = found
+                session.in_flight -= 1
+                session.outbox.send(codec.encode(_response(row, message, received_ns)))
+
+    def refuse(self, rows: Records) -> None:
+        """Answer the requests that the engine turned away at its door: not sequenced, nothing consumed
+        (G5)."""
+        for reason, tag in _REFUSED_ROWS(codec.rows_of(rows)):
+            found = self._waiting.pop(tag, None)
+            if found is not None:
+                session, message, _ = found
+                session.in_flight -= 1
+                session.outbox.send(codec.encode(rejection(message.id, Refusal(reason_code(reason)))))
+
+    def forget(self) -> None:
+        """The command link is lost: nobody knows what became of the waiting requests, their sessions end."""
+        self.available = False
+        self._waiting.clear()
+        self._commands.clear()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their event."""
+        return len(self._waiting)
+
+
+def rejection(request_id: str | None, refusal: Refusal) -> answers.Rejected:
+    """The response to a request that the gateway refuses."""
+    return answers.Rejected(id=request_id, error=error_of(refusal.code, refusal.path, refusal.detail))
+
+
+def error_of(code: str, path: str = "$", detail: str = "") -> answers.Error:
+    """The error object of a code."""
+    english, chinese, retry = text_of(code, detail)
+    return answers.Error(code=code, message=english, message_zh=chinese, path=path, retry=retry)
+
+
+def _response(
+    row: tuple[Any, ...], message: messages.CommandRequest, received_ns: int
+) -> answers.CommandAnswer:
+    (sequence, time_ns, kind, flags, reason, _, amount_fen, order_id, client_order_id, price, quantity_kg,
+     leaves_kg, cum_kg) = row  # fmt: skip
+    if kind == _REJECTED:
+        return _rejected(message, sequence, time_ns, reason, flags, received_ns)
+    if kind == _ACCEPTED:
+        return answers.OrderAccepted(
+            id=message.id,
+            order_id=str(order_id),
+            client_order_id=message.client_order_id,  # type: ignore[union-attr]
+            sequence=sequence,
+            price=money_text(price),
+            quantity=tonnes_text(quantity_kg),
+            leaves=tonnes_text(leaves_kg),
+            cum=tonnes_text(cum_kg),
+            amount=money_text(amount_fen),
+            average_price=average_price_text(amount_fen, cum_kg),
+            received_at=time_text(received_ns),
+            received_at_ns=received_ns,
+            sequenced_at=time_text(time_ns),
+            sequenced_at_ns=time_ns,
+            duplicate=flags & _DUPLICATE != 0,
+        )
+    stamps = {
+        "sequence": sequence,
+        "received_at": time_text(received_ns),
+        "received_at_ns": received_ns,
+        "sequenced_at": time_text(time_ns),
+        "sequenced_at_ns": time_ns,
+    }
+    if kind == _CANCELED and type(message) is messages.CancelOrder:
+        return answers.OrderCanceled(
+            id=message.id,
+            order_id=str(order_id),
+            client_order_id=codec.client_order_id_text(client_order_id),
+            canceled=tonnes_text(quantity_kg),
+            cum=tonnes_text(cum_kg),
+            **stamps,
+        )
+    return answers.Done(id=message.id, **stamps)
+
+
+def _rejected(
+    message: messages.CommandRequest, sequence: int, time_ns: int, reason: int, flags: int, received_ns: int
+) -> answers.Rejected:
+    path = reason_path(reason, _FIELDS[type(message)])
+    if path == "$.order_id" and not getattr(message, "order_id", ""):
+        path = "$.client_order_id"
+    answer = answers.Rejected(
+        id=message.id,
+        error=error_of(reason_code(reason), path),
+        sequence=sequence,
+        received_at=time_text(received_ns),
+        received_at_ns=received_ns,
+        sequenced_at=time_text(time_ns),
+        sequenced_at_ns=time_ns,
+    )
+    if type(message) in (messages.NewOrder, messages.CancelOrder, messages.Pick):
+        answer.client_order_id = message.client_order_id  # type: ignore[union-attr]
+        answer.duplicate = flags & _DUPLICATE != 0
+    return answer
+
+
+_FIELDS: Final = {kind: kind.__struct_fields__ for kind in _ENCODERS}  # type: ignore[attr-defined]
