@@ -16,8 +16,8 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 
 from engine.location import Location, LocationError, lock_folder, replace_file
 
-CANNOT_RUN, POLL_S, STOP_WITHIN_S = 2, 0.02, 10.0
-BACKOFF_FIRST_S, BACKOFF_LAST_S, HEALTHY_AFTER_S = 0.2, 5.0, 10.0
+WAIT_FIRST_S, WAIT_LAST_S, HEALTHY_AFTER_S, STOP_WITHIN_S = 0.2, 5.0, 10.0, 10.0
+POLL_S, CANNOT_RUN = 0.02, 2
 
 
 class Program:
@@ -27,7 +27,7 @@ class Program:
         self.name, _, *words = line.replace(":", " ", 1).split()  # the second is "python": this one
         self.command = ["setpriv", "--pdeathsig", "TERM", sys.executable, *words]
         self.process: Popen[bytes] | None = None
-        self.starts, self.start_at, self.backoff_s = 0, 0.0, BACKOFF_FIRST_S
+        self.starts, self.start_at, self.wait_s = 0, 0.0, WAIT_FIRST_S
 
     def say(self, text: str) -> None:
         with suppress(BrokenPipeError):  # a reader that went away does not stop the exchange
@@ -46,10 +46,10 @@ class Program:
     def plan_restart(self, process: Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)  # what the crashed program left behind
-        wait_s = BACKOFF_FIRST_S if time.monotonic() - self.started_at >= HEALTHY_AFTER_S else self.backoff_s
+        wait_s = WAIT_FIRST_S if time.monotonic() - self.started_at >= HEALTHY_AFTER_S else self.wait_s
         self.say(f"ended with status {process.returncode}, starting again in {wait_s:g} s")
-        self.start_at, self.backoff_s = time.monotonic() + wait_s, min(2 * wait_s, BACKOFF_LAST_S)
-        self.process = None
+        self.process, self.start_at = None, time.monotonic() + wait_s
+        self.wait_s = min(2 * wait_s, WAIT_LAST_S)
 
     def stop(self) -> None:
         if (process := self.process) is None:
@@ -62,23 +62,22 @@ class Program:
         self.say(f"stopped with status {process.wait()}")
 
 
-def supervise(programs: list[Program], record: Path, stopping: threading.Event) -> int:
-    """Keep every program running until `stopping`, and `record` their pids. Returns the exit status."""
+def supervise(programs: list[Program], record: Path, stopping: threading.Event) -> None:
+    """Keep every program running until `stopping`, and `record` their pids; exit if one cannot run here."""
     while not stopping.wait(POLL_S):
         for program in programs:
             if program.process is None and time.monotonic() >= program.start_at:
                 program.start()
             elif program.process is not None and program.process.poll() is not None:
                 if program.process.returncode == CANNOT_RUN and program.starts == 1:
-                    return CANNOT_RUN
+                    sys.exit(CANNOT_RUN)
                 program.plan_restart(program.process)
         pids = {program.name: program.process.pid for program in programs if program.process}
         with suppress(OSError):  # a full disk is no reason to stop
             replace_file(record, json.dumps(pids))
-    return 0
 
 
-def main() -> int:
+def main() -> None:
     """Run the programs of ./Procfile, without `database` when DATABASE_URL names another one."""
     data, stopping = Location.from_environment().data, threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -87,14 +86,15 @@ def main() -> int:
     absent = "database:" if os.environ.get("DATABASE_URL") else "#"
     programs = [Program(line) for line in Path("Procfile").read_text().splitlines() if absent not in line]
     with lock_folder(data, "supervisor", file="supervisor.lock"), ExitStack() as leaving:
+        leaving.callback((data / "run.json").unlink, missing_ok=True)
         for program in programs:
             leaving.callback(program.stop)  # called last in, first out
-        return supervise(programs, data / "run.json", stopping)
+        supervise(programs, data / "run.json", stopping)
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except LocationError as error:
         print(error, file=sys.stderr)
         sys.exit(CANNOT_RUN)

@@ -142,6 +142,7 @@ def test_interrupt_stops_gateway_then_settlement_then_engine_then_database(super
         "settlement  | got SIGTERM",
     ]
     assert not any(map(alive, pids.values()))
+    assert not (supervisor.data / "run.json").exists()
 
 
 @pytest.mark.slow
