@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from engine import money as untyped_money
 from engine.instruments import Instrument, load_instruments
-from engine.records import CASH, INSTRUMENT_TERMS, LOT, ORDER, TRADE, Records, select
+from engine.records import CASH, INSTRUMENT_TERMS, LOT, ORDER, TRADE, Records, joined, select
 from engine.vocabulary import Event, Flag, Side
 from settlement import rows
 from settlement.contracts import State, path_at_fill, text_hashes
@@ -74,8 +74,7 @@ class Terms:
     @classmethod
     def of(cls, instruments: tuple[Instrument, ...]) -> "Terms":
         """The terms under which the instruments are defined in the engine."""
-        defined = b"".join(instrument.terms().tobytes() for instrument in instruments)
-        terms = np.frombuffer(defined, INSTRUMENT_TERMS)
+        terms = joined([instrument.terms() for instrument in instruments]).view(INSTRUMENT_TERMS)
         return cls(*(terms[name].astype(np.int64) for name in cls.__annotations__))
 
 

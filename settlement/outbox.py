@@ -40,7 +40,7 @@ class Link(Protocol):
     async def closed(self) -> None:
         """Return when the engine is gone."""
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Hang up."""
 
 
@@ -145,7 +145,7 @@ class Outbox:
         finally:
             self.connected = False
             closed.cancel()
-            await link.close()
+            link.close()
 
     async def _waiting(self) -> Records:
         """The lowest unanswered commands, in order."""

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
-from engine.records import Records
+from engine.records import Records, joined
 from settlement.clearing import Batch, Position, Terms, clear
 from settlement.store import DatabaseDown, Store
 
@@ -42,7 +42,7 @@ class EventLink(Protocol):
     def __aiter__(self) -> AsyncIterator[Records]:
         """EVENT arrays of whole commands, until the engine goes away."""
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Hang up."""
 
 
@@ -112,7 +112,7 @@ class Settler:
             log.info("settling", after=self.position.sequence, engine=link.sequence, epoch=link.epoch)
             await self._consume(link)
         finally:
-            await link.close()
+            link.close()
 
     async def _consume(self, link: EventLink) -> None:
         frames: asyncio.Queue[Records | None] = asyncio.Queue(QUEUE_FRAMES_MAX)
@@ -172,7 +172,7 @@ async def _gather(frames: asyncio.Queue[Records | None]) -> Records | None:
             break
         parts.append(following)
         count += len(following)
-    return np.concatenate([part.view("V128") for part in parts]).view(first.dtype)
+    return joined(parts)
 
 
 def batches(events: Records) -> list[Records]:

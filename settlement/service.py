@@ -1,0 +1,137 @@
+"""The settlement program: composition of settler, outbox and door, and its life (design 1, 5).
+
+wait for PostgreSQL ─▶ migrate ─▶ door opens ─▶ settler + outbox + furnish, until a signal or a fault
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from engine.link import CommandLink, EventLink
+from engine.location import Location, lock_folder
+from settlement.clearing import Batch, default_terms
+from settlement.database import DatabaseUnavailableError, check_server, wait_until_ready
+from settlement.door import Door
+from settlement.migrate import migrate
+from settlement.outbox import Outbox
+from settlement.reads import Reader
+from settlement.register import Refusal, Register
+from settlement.sandbox import furnish
+from settlement.settler import Settler
+from settlement.store import Connection, DatabaseDown, Store, connect
+
+LOCK_WAIT_S: Final = 3.0
+DATABASE_WAIT_S: Final = 5.0
+RETRY_S: Final = 0.5
+FIRST_ANSWER_S: Final = 60.0  # at the first start the engine may still be compiling
+
+log = structlog.get_logger("settlement")
+
+
+class Service:
+    """Settlement's parts, wired to one location and one database."""
+
+    def __init__(self, location: Location, dsn: str) -> None:
+        """Wire the parts; nothing is opened yet."""
+        self._location = location
+        self._connections = [Connection(dsn) for _ in range(4)]
+        sending, registering, reading, furnishing = self._connections
+        self._dsn = dsn
+        self._store = Store(dsn)
+        self.outbox = Outbox(sending, self._command_link)
+        self.door = Door(Register(registering, self.outbox), Reader(reading))
+        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted)
+        self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
+
+    async def run(self, *, traders: bool) -> None:
+        """Serve until canceled. Raises what ends the settler, DatabaseError, and OSError for the socket."""
+        await self._prepare()
+        await self.door.open(self._location.settlement_requests)
+        log.info("ready", requests=str(self._location.settlement_requests))
+        try:
+            await _first_fault(
+                self.settler.run(), self.outbox.run(), self._furnish(traders), name="settlement"
+            )
+        finally:
+            await self.door.close()
+            for connection in self._connections:
+                await connection.close()
+            await self._store.close()
+
+    async def _prepare(self) -> None:
+        """Wait for a database that may be used, and bring its schema to this version."""
+        while True:
+            try:
+                await wait_until_ready(self._dsn, DATABASE_WAIT_S)
+                connection = await connect(self._dsn)
+                try:
+                    await check_server(connection)
+                finally:
+                    await connection.close()
+                await migrate(self._dsn)
+                return
+            except (DatabaseUnavailableError, DatabaseDown) as error:
+                log.info("waiting for the database", error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _furnish(self, traders: bool) -> None:
+        """Give an empty exchange its operator (and traders); tried until it is done."""
+        while True:
+            try:
+                await furnish(self._first, self._location.keys, traders=traders)
+                log.info("furnished", traders=traders)
+                break
+            except (DatabaseDown, Refusal) as error:
+                log.info("furnishing waits", error=str(error))
+                await asyncio.sleep(RETRY_S)
+        await asyncio.Event().wait()
+
+    async def _posted(self, batch: Batch) -> None:
+        self.outbox.settle(batch.outcomes)
+        await self.door.posted(batch)
+
+    async def _command_link(self) -> CommandLink:
+        return await CommandLink.connect(self._location.engine_commands)
+
+    async def _event_link(self, after: int) -> EventLink:
+        return await EventLink.connect(self._location.engine_events, after=after)
+
+
+async def _first_fault(*parts: Awaitable[None], name: str) -> None:
+    """Run parts that should never end until one of them raises."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        raise AssertionError(f"a part of {name} ended by itself")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def sandbox_wanted() -> bool:
+    """LECONG_SANDBOX: anything but 0 asks for the sandbox's traders."""
+    return os.environ.get("LECONG_SANDBOX", "1") != "0"
+
+
+async def serve(location: Location, dsn: str) -> None:
+    """Run until SIGINT or SIGTERM. Raises LocationError, DatabaseError, OSError, the settler's faults."""
+    location.create()
+    with lock_folder(location.settlement, "settlement", wait_s=LOCK_WAIT_S):
+        work = asyncio.ensure_future(Service(location, dsn).run(traders=sandbox_wanted()))
+        _on_signals(work.cancel)
+        try:
+            await work
+        except asyncio.CancelledError:
+            log.info("stopped")
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
