@@ -112,7 +112,11 @@ class Exchange:
         return slots
 
     def _orders(self, slots: list[int]) -> Records:
-        rows, nodes, orders = _rows(len(slots), Event.ORDER), self.state.nodes[slots], self.state.orders[slots]
+        rows, nodes, orders = (
+            _rows(len(slots), Event.ORDER),
+            self.state.nodes[slots],
+            self.state.orders[slots],
+        )
         ladders = self.state.nodes["account"][nodes["level"]]
         placed = self.state.ladders[ladders]
         rows["instrument"], rows["side"] = ladders >> 1, ladders & 1
@@ -128,7 +132,9 @@ class Exchange:
 
     def _balances(self, account: int) -> Records:
         accounts = self.state.accounts
-        numbers = np.flatnonzero(accounts["open"]) if account == EVERYBODY else _one(account, accounts["open"])
+        numbers = (
+            np.flatnonzero(accounts["open"]) if account == EVERYBODY else _one(account, accounts["open"])
+        )
         rows = _rows(len(numbers), Event.BALANCE)
         rows["account"], rows["instrument"] = numbers, -1
         rows["available_fen"] = accounts["available"][numbers]

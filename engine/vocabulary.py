@@ -56,6 +56,7 @@ class Event(IntEnum):
     WITHDRAWN = 18
     LOT_REGISTERED = 19
     LOT_WITHDRAWN = 20
+    REPEATED = 21  # a command of settlement whose outbox number was applied before: nothing happened (law 8)
     INSTRUMENT_DEFINED = 32
     PHASE_CHANGED = 33
     REFERENCE_SET = 34

@@ -5,7 +5,7 @@ Law: a command of settlement carries a number that rises; what was applied once 
 
 from typing import Any
 
-from engine.core.events import emit_cash, emit_lot, emit_rejected
+from engine.core.events import emit_cash, emit_lot, emit_rejected, emit_repeated
 from engine.core.jit import part, routine
 from engine.core.layout import State, Turn
 from engine.core.orders import account_is_open
@@ -117,10 +117,11 @@ def withdraw_lot(state: State, turn: Turn) -> Any:
 
 @routine
 def settle(state: State, turn: Turn, kind: int) -> None:
-    """Judge one command of settlement; one whose number was applied already says nothing (law 8)."""
+    """Judge one command of settlement; one whose number was applied already changes nothing (law 8)."""
     outbox = turn.commands["outbox"][turn.at]
     if outbox != 0:
         if outbox <= state.head["outbox"][0]:
+            emit_repeated(state, turn)
             return
         state.head["outbox"][0] = outbox
     if kind == DEPOSIT:

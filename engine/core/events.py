@@ -14,6 +14,7 @@ ACCEPTED = int(Event.ACCEPTED)
 REJECTED = int(Event.REJECTED)
 TRADE = int(Event.TRADE)
 CANCELED = int(Event.CANCELED)
+REPEATED = int(Event.REPEATED)
 BY_REFERENCE = int(Flag.BY_REFERENCE)
 DUPLICATE = int(Flag.DUPLICATE)
 NOBODY = -1
@@ -96,6 +97,14 @@ def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
     if commands["outbox"][at] != 0:
         events["outbox"][n] = commands["outbox"][at]
     return n
+
+
+@part
+def emit_repeated(state: State, turn: Turn) -> None:
+    """A command of settlement came again; every command has at least one event, so that readers see it pass."""
+    n = begin(state, turn, REPEATED)
+    clear_body(turn.events, n)
+    turn.events["outbox"][n] = turn.commands["outbox"][turn.at]
 
 
 @part

@@ -54,7 +54,7 @@ COMPILED: Final = not config.DISABLE_JIT
 if COMPILED:
     config.CACHE_DIR = str(cache_directory())
 
-_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None}
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None, "_nrt": False}
 
 
 def kernel(function: F) -> F:
@@ -73,7 +73,9 @@ def routine(function: F) -> F:
 
 
 @intrinsic
-def _count_trailing_zeros(typing_context: Any, word: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def _count_trailing_zeros(
+    typing_context: Any, word: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
 

@@ -52,7 +52,9 @@ def execute(state: State, turn: Turn, fill: Fill, other: int) -> Any:
     amount = amount_fen(fill.price, fill.quantity)
     state.lots["listed"][fill.lot] -= fill.quantity
     state.lots["contracted"][fill.lot] += fill.quantity
-    state.accounts["available"][account] -= charge_fen(state, fill.instrument, fill.side, amount, fill.quantity)
+    state.accounts["available"][account] -= charge_fen(
+        state, fill.instrument, fill.side, amount, fill.quantity
+    )
     leaves = nodes["leaves"][resting]
     rest = leaves - fill.quantity
     released = hold_fen(state, fill.instrument, 1 - fill.side, fill.price, leaves)

@@ -303,7 +303,9 @@ def judge_cancel(state: State, turn: Turn) -> Any:
     order_id = commands["order_id"][at]
     gone = UNKNOWN_ORDER
     if commands["flags"][at] & BY_CLIENT_ORDER_ID:
-        entry = find_entry(state, account, commands["client_order_id_0"][at], commands["client_order_id_1"][at])
+        entry = find_entry(
+            state, account, commands["client_order_id_0"][at], commands["client_order_id_1"][at]
+        )
         order_id = state.day["order_id"][entry]
         if order_id != 0:
             gone = TOO_LATE

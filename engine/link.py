@@ -1,0 +1,190 @@
+"""The other programs' end of the engine's two sockets: commands in, events out.
+
+Law: commands and events travel on separate links; only the loss of a command link ends the sessions on it (design 3).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final, Self, cast
+
+import numpy as np
+
+from engine.frames import Frame, FrameReader, LinkDownError, LinkError, frame
+from engine.records import EVENT, ORDER, Records, commands_of, joined
+from engine.vocabulary import Command, Event
+
+HELLO_S: Final = 5.0
+READ_BYTES: Final = 1 << 18
+UNREAD_BATCHES_MAX: Final = 64  # then the socket is left alone until the reader has caught up
+
+
+def _ignore(refused: Records) -> None:
+    """Nobody asked to hear of refusals."""
+
+
+class _Link(asyncio.Protocol):
+    """What both links share: frames in, the engine's greeting, and the end."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._hello: asyncio.Future[Records] = loop.create_future()
+        self._gone = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self.epoch = 0
+        self.sequence = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for kind, records in self._reader.feed(data):
+                if kind is Frame.HELLO:
+                    hello = records.view(ORDER)[0]
+                    self.epoch, self.sequence = int(hello["order_id"]), int(hello["sequence"])
+                    self._hello.set_result(records)
+                else:
+                    self._receive(kind, records)
+        except LinkError:
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._gone.set()
+        if not self._hello.done():
+            self._hello.set_exception(
+                LinkDownError("the engine closed the link before it greeted; is it starting?")
+            )
+            self._hello.exception()
+        self._lost()
+
+    def _receive(self, kind: Frame, records: Records) -> None:
+        raise NotImplementedError
+
+    def _lost(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def closed(self) -> None:
+        """Return when the engine is gone."""
+        await self._gone.wait()
+
+    @classmethod
+    async def _dial(cls, path: Path) -> Self:
+        loop = asyncio.get_running_loop()
+        try:
+            _, link = await loop.create_unix_connection(cls, str(path))
+            await asyncio.wait_for(asyncio.shield(link._hello), HELLO_S)
+        except (OSError, TimeoutError) as error:
+            raise LinkDownError(
+                f"the engine does not answer on {path} ({error}); start it, or wait while it recovers"
+            ) from error
+        return link
+
+
+class CommandLink(_Link):
+    """Commands and questions to the engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_refused: Callable[[Records], None] = _ignore
+        self._questions: dict[int, tuple[asyncio.Future[Records], list[Records]]] = {}
+        self._asked = 0
+
+    @classmethod
+    async def connect(cls, path: Path) -> Self:
+        """Connect to location.engine_commands. Raises LinkDownError."""
+        return await cls._dial(path)
+
+    def send(self, commands: Records) -> None:
+        """Send COMMAND records as one frame, in one write. Raises LinkDownError."""
+        if self._transport is None or self._transport.is_closing():
+            raise LinkDownError("the engine is gone; connect again")
+        self._transport.write(frame(Frame.COMMANDS, commands))
+
+    async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
+        """The rows that answer a question, the END row with the state's sequence last. Raises LinkDownError."""
+        if self._transport is None or self._transport.is_closing():
+            raise LinkDownError("the engine is gone; connect again")
+        self._asked += 1
+        tag = self._asked
+        answer: asyncio.Future[Records] = asyncio.get_running_loop().create_future()
+        self._questions[tag] = (answer, [])
+        question = commands_of({"kind": kind, "account": account, "instrument": instrument, "tag": tag})
+        self._transport.write(frame(Frame.QUERY, question))
+        try:
+            return await answer
+        finally:
+            self._questions.pop(tag, None)
+
+    def _receive(self, kind: Frame, records: Records) -> None:
+        if kind is Frame.REFUSED:
+            self.on_refused(records)
+        elif kind is Frame.REPLY and (question := self._questions.get(int(records["tag"][0]))) is not None:
+            answer, parts = question
+            parts.append(records)
+            if records["kind"][-1] == Event.END and not answer.done():
+                answer.set_result(joined(parts))
+
+    def _lost(self) -> None:
+        for answer, _ in self._questions.values():
+            if not answer.done():
+                answer.set_exception(LinkDownError("the engine went away before it answered; ask again"))
+
+
+class EventLink(_Link):
+    """The engine's events after a sequence, in whole commands, as an asynchronous iterator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._batches: asyncio.Queue[Records | None] = asyncio.Queue()
+        self._paused = False
+
+    @classmethod
+    async def connect(cls, path: Path, *, after: int, account: int = -1, until: int = 0) -> Self:
+        """Subscribe on location.engine_events to what follows command `after`, of one account or all (-1), live or until.
+
+        Raises LinkDownError.
+        """
+        link = await cls._dial(path)
+        assert link._transport is not None, "a greeted link has a transport"
+        wish = commands_of({"sequence": after, "account": account, "due_ns": until})
+        link._transport.write(frame(Frame.SUBSCRIBE, wish))
+        return link
+
+    async def __aiter__(self) -> AsyncIterator[Records]:
+        while (batch := await self._batches.get()) is not None:
+            if (
+                self._paused
+                and self._transport is not None
+                and self._batches.qsize() < UNREAD_BATCHES_MAX // 2
+            ):
+                self._paused = False
+                self._transport.resume_reading()
+            yield batch
+
+    def _receive(self, kind: Frame, records: Records) -> None:
+        if kind is Frame.EVENTS:
+            self._batches.put_nowait(records)
+            if (
+                not self._paused
+                and self._batches.qsize() >= UNREAD_BATCHES_MAX
+                and self._transport is not None
+            ):
+                self._paused = True
+                self._transport.pause_reading()
+
+    def _lost(self) -> None:
+        self._batches.put_nowait(None)
+
+
+def hello(epoch: int, sequence: int) -> bytes:
+    """The engine's greeting on either socket."""
+    row = np.zeros(1, EVENT)
+    row["sequence"], row["order_id"] = sequence, epoch
+    return frame(Frame.HELLO, row)
