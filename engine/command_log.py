@@ -1,10 +1,12 @@
 """The command log: every command, in order, on the medium before anybody hears of it (laws 1 and 3).
 
-Law: blocks are valid from the first to the last, each naming its predecessor's checksum; after a crash at most the last
-one is torn, because one block is in flight at a time. A valid block behind an invalid one is corruption, not a crash.
+Law: blocks are valid from the first to the last, each naming its predecessor's checksum; after a crash at
+most the last one is torn, because one block is in flight at a time. A valid block behind an invalid one is
+corruption, not a crash.
 
     segment  00000001.log  zero-filled once, SEGMENT_BYTES long, blocks one after another
-    block    header (64 bytes) | COMMAND records | zeroes up to a multiple of 4,096, so that no synced sector is rewritten
+    block    header (64 bytes) | COMMAND records | zeroes up to a multiple of 4,096, so that no synced sector
+             is rewritten
     header   magic version flags | epoch segment | block sequence | first command sequence | count length
              | CRC32C of the previous block's header, of the records, of this header
 
@@ -105,14 +107,16 @@ class CommandLog:
         self._prepare_next()
 
     def append(self, commands: Records) -> None:
-        """Write one block and sync it; it is durable when this returns. Runs on the disk's thread. Raises OSError, LogError."""
+        """Write one block and sync it; it is durable when this returns. Runs on the disk's thread. Raises
+        OSError, LogError.
+        """
         assert 0 < len(commands) <= BLOCK_COMMANDS_MAX, "a block holds 1 to BLOCK_COMMANDS_MAX commands"
         length = block_bytes(len(commands))
         if self._offset + length > self._segment_bytes:
             self._roll()
         block = self._encode(commands, length)
         assert self._file is not None, "recover() comes before append()"
-        self._file.write(self._offset, block)
+        self._file.write(self._offset, memoryview(block))
         self._file.sync()
         self._offset += length
         self._block += 1
@@ -157,7 +161,8 @@ class CommandLog:
             return None
         if int(header["version"]) > RECORD_VERSION:
             raise CorruptLogError(
-                f"the log was written by a newer version ({int(header['version'])}); start that version, nothing was changed"
+                f"the log was written by a newer version ({int(header['version'])}); start that version, "
+                "nothing was changed"
             )
         if offset + block_bytes(int(header["count"])) > size:
             return None
@@ -194,8 +199,8 @@ class CommandLog:
         for later in range(offset + BLOCK_ALIGNMENT, size, BLOCK_ALIGNMENT):
             if self._read_header(file, later, size) is not None:
                 raise CorruptLogError(
-                    f"{segment_name(number)}, offset {offset}: an invalid block, and a valid one behind it at {later}; "
-                    "this is damage, not a crash: restore the file from a copy, nothing was changed"
+                    f"{segment_name(number)}, offset {offset}: an invalid block, and a valid one behind it "
+                    f"at {later}; this is damage, not a crash: restore a copy, nothing was changed"
                 )
 
     def _place(self, file: File, number: int, offset: int) -> None:

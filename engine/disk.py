@@ -39,7 +39,7 @@ class Disk(Protocol):
         """Open an existing file for reading and writing past the page cache's memory of earlier failures."""
 
     def create(self, name: str, size: int) -> None:
-        """Make a file of `size` zero bytes, all on the medium, its name too; it is there whole or not at all."""
+        """Make a file of `size` zero bytes, on the medium with its name; whole or not at all."""
 
     def replace(self, name: str, data: bytes) -> None:
         """Give a small file new content, all on the medium, whole or not at all."""
@@ -94,7 +94,9 @@ class PosixDisk:
         return PosixFile(self._folder / name)
 
     def create(self, name: str, size: int) -> None:
-        """Zero-fill `name`.tmp, sync, rename, sync the folder: fallocate alone would make every later sync dearer."""
+        """Zero-fill `name`.tmp, sync, rename, sync the folder: fallocate alone would make every later sync
+        dearer.
+        """
         beside = self._folder / f"{name}.tmp"
         zeroes = bytes(ZEROES_BYTES)
         try:

@@ -1,7 +1,8 @@
-"""The event log: every event since the beginning, on disk but unsynced, for whoever resumes (design section 3).
+"""The event log: every event since the beginning, on disk but unsynced, for whoever resumes (design 3).
 
-Law: it holds only events of durable commands, whole commands in order; it can be derived again from the command log, and at
-every start it is. Everybody reads from it, also the ones that keep up: a reader that lags costs a position, not memory.
+Law: it holds only events of durable commands, whole commands in order; it can be derived again from the
+command log, and at every start it is. Everybody reads from it, also the ones that keep up: a reader that lags
+costs a position, not memory.
 """
 
 import os
@@ -36,7 +37,7 @@ class EventLog:
         if not self._offsets or self.size - self._offsets[-1] >= INDEX_BYTES:
             self._sequences.append(int(events["sequence"][0]))
             self._offsets.append(self.size)
-        view = memoryview(as_words(events)).cast("B")
+        view = as_words(events).data.cast("B")
         offset = self.size
         while view:
             written = os.pwrite(self._descriptor, view, offset)
@@ -57,7 +58,9 @@ class EventLog:
         return offset
 
     def read(self, offset: int) -> Records:
-        """The next events at `offset`: whole commands, at least one when there is one, READ_EVENTS rows or a little more."""
+        """The next events at `offset`: whole commands, at least one when there is one, READ_EVENTS rows or a
+        little more.
+        """
         events, rows = self._read(offset), READ_EVENTS
         while offset + len(events) * RECORD_BYTES < self.size:
             whole = int(np.searchsorted(events["sequence"], events["sequence"][-1], side="left"))

@@ -1,6 +1,7 @@
 """The exchange: a pure state machine over commands (laws 1, 2, 4).
 
-It reads no clock, file or socket. `apply` judges a batch in the compiled core; the answers are read from the same arrays.
+It reads no clock, file or socket. `apply` judges a batch in the compiled core; the answers are read from the
+same arrays.
 """
 
 from typing import Final
@@ -8,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from engine.core.dispatch import apply_batch
-from engine.core.layout import Capacity, State, empty_state
 from engine.core.ladder import next_level
+from engine.core.layout import Capacity, State, empty_state
 from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, joined
 from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
@@ -191,7 +192,9 @@ def _one(account: int, is_open: Records) -> list[int]:
 
 
 def stamped(commands: Records, first_sequence: int, time_ns: int) -> Records:
-    """Give commands their sequence numbers and time in place: what the sequencer does, for tests and tools too."""
+    """Give commands their sequence numbers and time in place: what the sequencer does, for tests and tools
+    too.
+    """
     assert commands.dtype == COMMAND, "commands are COMMAND records"
     commands["sequence"] = np.arange(first_sequence, first_sequence + len(commands))
     commands["time_ns"] = time_ns

@@ -64,7 +64,7 @@ class FrameReader:
             kind, version, count = HEAD.unpack_from(self._buffer, start)
             if version != RECORD_VERSION:
                 raise LinkError(
-                    f"a frame of version {version}, this side speaks {RECORD_VERSION}; update the other program"
+                    f"a frame of version {version}, this side speaks {RECORD_VERSION}; update the other one"
                 )
             if count > FRAME_RECORDS_MAX or kind not in Frame._value2member_map_:
                 raise LinkError(f"not a frame: kind {kind}, {count} records")

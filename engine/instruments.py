@@ -65,7 +65,9 @@ class Instrument:
 
 
 def static_band(reference_fen_per_tonne: int, band_bp: int, tick_fen_per_tonne: int) -> tuple[int, int]:
-    """Lowest and highest price within the band around a reference, rounded inwards to the tick (semantics E5)."""
+    """Lowest and highest price within the band around a reference, rounded inwards to the tick (semantics
+    E5).
+    """
     lower = -(-reference_fen_per_tonne * (BASIS_POINTS - band_bp) // (BASIS_POINTS * tick_fen_per_tonne))
     upper = reference_fen_per_tonne * (BASIS_POINTS + band_bp) // (BASIS_POINTS * tick_fen_per_tonne)
     return lower * tick_fen_per_tonne, upper * tick_fen_per_tonne

@@ -1,6 +1,7 @@
 """The other programs' end of the engine's two sockets: commands in, events out.
 
-Law: commands and events travel on separate links; only the loss of a command link ends the sessions on it (design 3).
+Law: commands and events travel on separate links; only the loss of a command link ends the sessions on it
+(design 3).
 """
 
 import asyncio
@@ -108,7 +109,7 @@ class CommandLink(_Link):
         self._transport.write(frame(Frame.COMMANDS, commands))
 
     async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
-        """The rows that answer a question, the END row with the state's sequence last. Raises LinkDownError."""
+        """The rows that answer a question, last the END row with the state's sequence. Raises LinkDownError."""
         if self._transport is None or self._transport.is_closing():
             raise LinkDownError("the engine is gone; connect again")
         self._asked += 1
@@ -147,8 +148,9 @@ class EventLink(_Link):
 
     @classmethod
     async def connect(cls, path: Path, *, after: int, account: int = -1, until: int = 0) -> Self:
-        """Subscribe on location.engine_events to what follows command `after`, of one account or all (-1), live or until.
+        """Subscribe on location.engine_events to what follows command `after`, of one account or of all (-1).
 
+        `until` is the sequence at which it ends, 0 for never.
         Raises LinkDownError.
         """
         link = await cls._dial(path)

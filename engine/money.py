@@ -1,7 +1,8 @@
 """The arithmetic of steel: amounts, deposits, fees, holds (semantics G3, domain section 5).
 
-Every function is pure integer arithmetic that reads the same for Python ints, int64 arrays and numba kernels, so that the
-core that takes a hold and the ledger that books it cannot disagree. Units: fen, kilograms, fen per tonne, basis points.
+Every function is pure integer arithmetic that reads the same for Python ints, int64 arrays and numba kernels,
+so that the core that takes a hold and the ledger that books it cannot disagree. Units: fen, kilograms, fen
+per tonne, basis points.
 """
 
 from typing import TypeVar
@@ -24,7 +25,9 @@ def deposit_fen(amount, basis_points):  # type: ignore[no-untyped-def]
 
 
 def fee_fen(quantity_kg, fee_fen_per_tonne):  # type: ignore[no-untyped-def]
-    """The platform's fee on a fill, half-up, at least 1 fen; 0 for no kilograms or a free venue (domain 2, 5)."""
+    """The platform's fee on a fill, half-up, at least 1 fen; 0 for no kilograms or a free venue (domain 2,
+    5).
+    """
     fee = (quantity_kg * fee_fen_per_tonne + 500) // 1000
     return fee + (fee < 1) * (quantity_kg > 0) * (fee_fen_per_tonne > 0)
 

@@ -1,22 +1,24 @@
 """The two records of the house, COMMAND and EVENT: socket frame, log payload, core input and output (law 5).
 
-Little-endian, 128 bytes, every byte accounted for. The first 48 bytes mean the same in every record of a type; behind
-them several fields may share an offset, each belonging to other kinds, as the drawings show. A kind's fields, and only
-those, are read through its own view (`events.view(TRADE)`), which has the same 128 bytes.
+Little-endian, 128 bytes, every byte accounted for. The first 48 bytes mean the same in every record of a
+type; behind them several fields may share an offset, each belonging to other kinds, as the drawings show. A
+kind's fields, and only those, are read through its own view (`events.view(TRADE)`), which has the same 128
+bytes.
 
-    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase - | 24 account
-             28 instrument | 32 tag | 40 outbox
+    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase -
+             24 account | 28 instrument | 32 tag | 40 outbox
              orders:       48 client_order_id (two u64: 16 ASCII bytes verbatim, zero-padded; or reference, 0)
                            64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version
              cash, lots:   48 - | 80 quantity_kg | 88 lot | 104 amount_fen | 120 group
              clock:       112 due_ns
-             instrument:   48 code (16 bytes) | 64 tick | 68 step | 72 reference | 80 lower | 88 upper | 96 minimum
-                          104 maximum | 112 buyer bp | 114 seller bp | 116 band bp | 118 fee | 120 mode
+             instrument:   48 code (16 bytes) | 64 tick | 68 step | 72 reference | 80 lower | 88 upper
+                           96 minimum | 104 maximum | 112 buyer bp | 114 seller bp | 116 band bp
+                          118 fee | 120 mode
 
-    EVENT     0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase reason | 24 index
-             28 instrument | 32 account | 36 counter_account | 40 tag | 48 account_sequence
-             TRADE:        56 counter_account_sequence | 64 order_id | 72 counter_order_id | 80 match_id | 88 price
-                           96 quantity | 104 leaves | 112 counter_leaves | 120 lot
+    EVENT     0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase reason
+             24 index | 28 instrument | 32 account | 36 counter_account | 40 tag | 48 account_sequence
+             TRADE:        56 counter_account_sequence | 64 order_id | 72 counter_order_id | 80 match_id
+                           88 price | 96 quantity | 104 leaves | 112 counter_leaves | 120 lot
              ACCEPTED, REJECTED, CANCELED, ORDER:
                            56 amount_fen | 64 order_id | 72 client_order_id (two u64) | 88 price | 96 quantity
                           104 leaves | 112 cum | 120 lot      (36 listing_version)
@@ -183,7 +185,7 @@ def empty_commands(count: int) -> Records:
 
 
 def commands_of(*rows: Mapping[str, Any]) -> Records:
-    """COMMAND records from field dictionaries: for tools, tests and operator requests, not for the hot path."""
+    """COMMAND records from field dictionaries: for tools, tests and operators, not for the hot path."""
     commands = empty_commands(len(rows))
     for i, row in enumerate(rows):
         for name, value in row.items():
@@ -203,13 +205,17 @@ def client_order_id_text(word_0: int, word_1: int) -> str:
 
 
 def as_words(records: Records) -> npt.NDArray[np.int64]:
-    """The same bytes as an (n, 16) int64 matrix: the fast way to select rows (NumPy copies structs field by field)."""
-    return records.view(np.int64).reshape(-1, RECORD_BYTES // 8)
+    """The same bytes as an (n, 16) int64 matrix: the fast way to select rows (NumPy copies structs field by
+    field).
+    """
+    words: npt.NDArray[np.int64] = records.view(np.int64).reshape(-1, RECORD_BYTES // 8)
+    return words
 
 
 def select(records: Records, rows: npt.NDArray[Any]) -> Records:
     """The records named by a boolean mask or an index array, copied."""
-    return as_words(records)[rows].reshape(-1).view(records.dtype)
+    chosen: Records = as_words(records)[rows].reshape(-1).view(records.dtype)
+    return chosen
 
 
 def joined(parts: Sequence[Records]) -> Records:

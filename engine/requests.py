@@ -1,8 +1,9 @@
 """What settlement's door understands: requests that are not orders, and their answers.
 
-One leaf that gateway and settlement share, so that neither imports the other. On the Unix socket each message is a
-4-byte little-endian length and then JSON (msgspec) of one of these; answers carry the request's `id`, pushes of the
-directory have none. All numbers are integers: fen, kilograms, member ids (= engine accounts), nanoseconds.
+One leaf that gateway and settlement share, so that neither imports the other. On the Unix socket each message
+is a 4-byte little-endian length and then JSON (msgspec) of one of these; answers carry the request's `id`,
+pushes of the directory have none. All numbers are integers: fen, kilograms, member ids (= engine accounts),
+nanoseconds.
 """
 
 from typing import Final, Literal
@@ -29,7 +30,9 @@ class Key(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AddMember(Request, tag="add_member"):
-    """Admit a company. Repeating a code with the same content returns the first answer; other content is refused."""
+    """Admit a company. Repeating a code with the same content returns the first answer; other content is
+    refused.
+    """
 
     code: str  # 1-32 characters of a-z 0-9 - _, unique
     name: str
@@ -38,7 +41,7 @@ class AddMember(Request, tag="add_member"):
 
 
 class RegisterLot(Request, tag="register_lot"):
-    """Register goods against a warehouse receipt (domain 1). The receipt and heat + piece numbers are unique."""
+    """Register goods against a warehouse receipt (domain 1). Receipt and heat + piece are unique."""
 
     member: int
     receipt: str
@@ -55,7 +58,9 @@ class RegisterLot(Request, tag="register_lot"):
 
 
 class Deposit(Request, tag="deposit"):
-    """Money in: posting P0 when the engine has applied it. `reference` (the bank's) is unique and makes it repeatable."""
+    """Money in: posting P0 when the engine has applied it. `reference` (the bank's) is unique and makes it
+    repeatable.
+    """
 
     member: int
     amount_fen: int
@@ -92,7 +97,9 @@ AnyRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries 
 
 
 class Failure(msgspec.Struct, kw_only=True):
-    """A refused request: a stable code, the field it is about ("" when none), what to do, whether to try again."""
+    """A refused request: a stable code, the field it is about ("" when none), what to do, whether to try
+    again.
+    """
 
     code: str
     message: str
@@ -150,7 +157,9 @@ class LotRow(msgspec.Struct, kw_only=True):
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The answer to the request `id`, or (id 0) a push of the directory: exactly one field besides `id` is set."""
+    """The answer to the request `id`, or (id 0) a push of the directory: exactly one field besides `id` is
+    set.
+    """
 
     id: int
     failure: Failure | None = None

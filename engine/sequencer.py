@@ -3,8 +3,9 @@
     inbox ─▶ stamp ─▶ append on the disk's thread ┐
                    └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
 
-A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under load. One block
-is in flight at a time. Questions are answered between batches, when all that was applied is durable.
+A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
+load. One block is in flight at a time. Questions are answered between batches, when all that was applied is
+durable.
 """
 
 import asyncio
@@ -45,7 +46,9 @@ class Sequencer:
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
     def submit(self, commands: Records) -> Records | None:
-        """Take commands into the inbox; return the REFUSED rows of those that stay outside (semantics G5), or None."""
+        """Take commands into the inbox; return the REFUSED rows of those that stay outside (semantics G5), or
+        None.
+        """
         reason = self._closed_door()
         if reason is Reason.DISK_FULL:
             cancels = commands["kind"] == Command.CANCEL_ORDER
@@ -59,7 +62,9 @@ class Sequencer:
         return None
 
     def ask(self, question: Records, reply: Reply) -> None:
-        """Answer a QUERY record when all that was applied is durable; beyond QUESTIONS_MAX it is answered with END alone."""
+        """Answer a QUERY record when all that was applied is durable; beyond QUESTIONS_MAX it is answered
+        with END alone.
+        """
         if len(self._questions) >= QUESTIONS_MAX:
             reply(_refusals(question, Reason.QUEUE_FULL, Event.END))
             return

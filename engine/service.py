@@ -1,6 +1,7 @@
 """The engine's two sockets and its life: recover, listen, sequence, stop.
 
-Law: nothing is served before the log has been replayed; the process ends when the disk fails, and answers nothing more.
+Law: nothing is served before the log has been replayed; the process ends when the disk fails, and answers
+nothing more.
 """
 
 import asyncio
@@ -33,7 +34,9 @@ MIB: Final = 1 << 20
 
 
 class Settings:
-    """What the environment says: LECONG_CLOCK wall|stepped, LECONG_CALENDAR open|manual, LECONG_LOG_SEGMENT_MIB."""
+    """What the environment says: LECONG_CLOCK wall|stepped, LECONG_CALENDAR open|manual,
+    LECONG_LOG_SEGMENT_MIB.
+    """
 
     def __init__(self) -> None:
         self.stepped = os.environ.get("LECONG_CLOCK", "wall") == "stepped"
@@ -103,7 +106,9 @@ class Engine:
             await grown.wait()
 
     def _admit_instruments(self, settings: Settings) -> None:
-        """Products of instruments.csv that the exchange does not know yet are its first commands; open them if always open."""
+        """Products of instruments.csv that the exchange does not know yet are its first commands; open them
+        if always open.
+        """
         defined = self.exchange.state.instruments["defined"]
         new = [product for product in load_instruments() if not defined[product.number]]
         if not new:
@@ -127,8 +132,8 @@ class CommandDoor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        transport.write(hello(self._engine.epoch, self._engine.sequencer.sequence))
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
+        self._transport.write(hello(self._engine.epoch, self._engine.sequencer.sequence))
 
     def pause_writing(self) -> None:
         """The client does not read its answers: it is cut off, and may come back (law 10)."""

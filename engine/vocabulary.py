@@ -1,7 +1,7 @@
 """The words of the exchange: every code that stands in a record, with its one meaning.
 
-Law: a code never changes its meaning; what is retired leaves a gap. The wire name of a code is its name in lower case
-(`Reason.PRICE_OFF_TICK` is "price_off_tick"), spelled as FIX spells it where FIX has the word.
+Law: a code never changes its meaning; what is retired leaves a gap. The wire name of a code is its name in
+lower case (`Reason.PRICE_OFF_TICK` is "price_off_tick"), spelled as FIX spells it where FIX has the word.
 """
 
 from enum import IntEnum, IntFlag
@@ -21,7 +21,9 @@ SEQUENCE_MAX: Final = 2**41 - 1  # so that an order id stays below 2**63
 
 
 class Command(IntEnum):
-    """What a COMMAND record asks for. Below 128: logged and judged. From 128: a question, answered and not logged."""
+    """What a COMMAND record asks for. Below 128: logged and judged. From 128: a question, answered and not
+    logged.
+    """
 
     NEW_ORDER = 1
     CANCEL_ORDER = 2
@@ -115,7 +117,9 @@ class Flag(IntFlag):
 
 
 class Reason(IntEnum):
-    """Why a command was rejected or an order ended, in order of precedence: the first that applies is the answer."""
+    """Why a command was rejected or an order ended, in order of precedence: the first that applies is the
+    answer.
+    """
 
     NONE = 0
     # the command

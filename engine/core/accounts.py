@@ -1,6 +1,7 @@
 """Accounts and lots: money and goods that settlement moves in and out (domain 4 P0, design section 5).
 
-Law: a command of settlement carries a number that rises; what was applied once is never applied again (law 8).
+Law: a command of settlement carries a number that rises; what was applied once is never applied again (law
+8).
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """The book: orders in time order on the levels of a ladder, in slots that are used again at once.
 
-Law: a slot is either free (id 0, all fields zero but the link of the stack) or linked into exactly one level; a level's
-sentinel knows the kilograms and the orders on it. Freed slots are taken last-in-first-out, so that the live set stays in
-the processor's cache.
+Law: a slot is either free (id 0, all fields zero but the link of the stack) or linked into exactly one level;
+a level's sentinel knows the kilograms and the orders on it. Freed slots are taken last-in-first-out, so that
+the live set stays in the processor's cache.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Idempotency: the day's client order ids and the first outcome of each (law 8, semantics C8).
 
-Law: a client order id that was judged once today is never judged again. Open addressing with linear probing; entries are
-never removed before the day rolls, so a probe ends at the first free entry.
+Law: a client order id that was judged once today is never judged again. Open addressing with linear probing;
+entries are never removed before the day rolls, so a probe ends at the first free entry.
 """
 
 from typing import Any

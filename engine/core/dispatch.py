@@ -29,7 +29,7 @@ def most_events(state: State) -> Any:
 def apply_batch(  # type: ignore[no-untyped-def]
     head, nodes, orders, instruments, ladders, bits, accounts, lots, day, commands, terms, events
 ):
-    """Judge commands in order until the batch is done or the event buffer might not hold what the next one can cause.
+    """Judge commands in order until the batch is done or the buffer might not hold what the next can cause.
 
     Arrays are those of layout.State, then COMMAND records stamped with sequence and time, the same bytes as
     INSTRUMENT_TERMS, and a buffer of EVENT records. Returns (commands done, events written).

@@ -1,7 +1,7 @@
 """Events: every fact the core states, written into the caller's buffer.
 
-Law: an event is written whole, all 128 bytes, because the buffer is used again; and whatever concerns an account takes the
-next number of that account's own sequence.
+Law: an event is written whole, all 128 bytes, because the buffer is used again; and whatever concerns an
+account takes the next number of that account's own sequence.
 """
 
 from typing import Any, NamedTuple
@@ -83,7 +83,9 @@ def clear_body(events: Any, n: int) -> None:
 
 @part
 def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
-    """The command was judged and refused: it carries what it asked for, and settlement's number if it was settlement's."""
+    """The command was judged and refused: it carries what it asked for, and settlement's number if it was
+    settlement's.
+    """
     commands, at, events = turn.commands, turn.at, turn.events
     n = begin(state, turn, REJECTED)
     clear_body(events, n)
@@ -101,7 +103,7 @@ def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
 
 @part
 def emit_repeated(state: State, turn: Turn) -> None:
-    """A command of settlement came again; every command has at least one event, so that readers see it pass."""
+    """A command of settlement came again; every command has an event, so that readers see it pass."""
     n = begin(state, turn, REPEATED)
     clear_body(turn.events, n)
     turn.events["outbox"][n] = turn.commands["outbox"][turn.at]
@@ -184,7 +186,7 @@ def emit_trade(state: State, turn: Turn, fill: Fill) -> None:
 @part
 def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
     """The first outcome of a repeated command, marked as a duplicate (semantics C8)."""
-    day, events, commands, at = state.day, turn.events, turn.commands, turn.at
+    day, events = state.day, turn.events
     reason = day["reason"][entry]
     n = emit_rejected(state, turn, reason)
     events["flags"][n] |= DUPLICATE
@@ -231,7 +233,9 @@ def emit_lot(state: State, turn: Turn, kind: int, lot: int) -> None:
 
 @part
 def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> None:
-    """An instrument was defined, changed its phase or got a new reference; NOBODY: the day or the clock moved."""
+    """An instrument was defined, changed its phase or got a new reference; NOBODY: the day or the clock
+    moved.
+    """
     events = turn.events
     n = begin(state, turn, kind)
     clear_body(events, n)

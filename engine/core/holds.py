@@ -1,9 +1,9 @@
 """Money and kilograms taken and released in the same step as the order (law 7, semantics G3, G4).
 
-Law: per account, `held` = sum of the formula over its live orders; per lot, `listed` = sum of the leaves of its live sells;
-available + held changes only by deposits, withdrawals and charges. An incoming order is checked against the hold of its
-whole quantity and then charged fill by fill from what is available; only what rests is held, which the inequality of
-semantics G3 covers.
+Law: per account, `held` = sum of the formula over its live orders; per lot, `listed` = sum of the leaves of
+its live sells; available + held changes only by deposits, withdrawals and charges. An incoming order is
+checked against the hold of its whole quantity and then charged fill by fill from what is available; only what
+rests is held, which the inequality of semantics G3 covers.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def _basis_points(state: State, instrument: int, side: int) -> Any:
 
 @part
 def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) -> Any:
-    """The money that `leaves` kilograms of an order hold: deposit + fee + reserve (semantics G3); 0 for none."""
+    """The fen that `leaves` kilograms of an order hold: deposit + fee + reserve (semantics G3)."""
     instruments = state.instruments
     points = _basis_points(state, instrument, side)
     fen = fee_fen(leaves, instruments["fee"][instrument])

@@ -1,8 +1,9 @@
 """Compilation: how kernels become machine code, and where that code is kept.
 
-Law: stale machine code never runs. numba's own cache looks only at the file of the outermost function and silently keeps
-old code when a callee elsewhere changes, so the cache directory is named by a hash of every source that kernels are made
-of, of the versions of numba, llvmlite and numpy, and of the settings that change the code.
+Law: stale machine code never runs. numba's own cache looks only at the file of the outermost function and
+silently keeps old code when a callee elsewhere changes, so the cache directory is named by a hash of every
+source that kernels are made of, of the versions of numba, llvmlite and numpy, and of the settings that change
+the code.
 """
 
 import hashlib
@@ -39,7 +40,9 @@ def cache_key(package: Path = CORE.parent) -> str:
 
 
 def cache_directory() -> Path:
-    """Where this version's machine code lives: LECONG_CACHE, or .cache beside the sources, or the user's cache."""
+    """Where this version's machine code lives: LECONG_CACHE, or .cache beside the sources, or the user's
+    cache.
+    """
     beside = CORE.parent.parent
     if os.environ.get("LECONG_CACHE"):
         root = Path(os.environ["LECONG_CACHE"])
@@ -63,7 +66,7 @@ def kernel(function: F) -> F:
 
 
 def part(function: F) -> F:
-    """A piece of a kernel, always inlined: a call that passes a dozen arrays would cost more than its work."""
+    """A piece of a kernel, always inlined: to pass a dozen arrays would cost more than its work."""
     return numba.njit(forceinline=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
@@ -90,5 +93,5 @@ def _lowest_bit_interpreted(word: Any) -> int:
     return (int(word) & -int(word)).bit_length() - 1
 
 
-# The index of the lowest set bit of a non-zero u64: one instruction compiled, and its twin for NUMBA_DISABLE_JIT=1.
+# The index of the lowest set bit of a non-zero u64: one instruction compiled; interpreted, its twin.
 lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted

@@ -1,8 +1,8 @@
 """The price ladder of one side: which level is best, and where a price stands.
 
-Law: `best` of a ladder is always its lowest set bit, and a bit is set exactly when its level holds orders. A bit of tier 1
-says that a word of tier 0 is not zero, a bit of tier 2 that a word of tier 1 is not; the words of tier 2 are scanned (four
-for a million levels, one for 262,144).
+Law: `best` of a ladder is always its lowest set bit, and a bit is set exactly when its level holds orders. A
+bit of tier 1 says that a word of tier 0 is not zero, a bit of tier 2 that a word of tier 1 is not; the words
+of tier 2 are scanned (four for a million levels, one for 262,144).
 """
 
 from typing import Any

@@ -10,12 +10,14 @@
     lots        64 bytes each: kilograms free, listed, contracted
     day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
 
-A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no branch:
+A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no
+branch:
 
-    sentinel ⇄ oldest ⇄ … ⇄ youngest ⇄ sentinel        sentinel.leaves = kilograms, .id = orders, .account = ladder
+    sentinel ⇄ oldest ⇄ … ⇄ youngest ⇄ sentinel    sentinel.leaves = kilograms, .id = orders, .account = ladder
 
-Both sides are stored as "smaller index is better": price = origin + index x stride, with stride +tick for sells and
--tick for buys, so that one code path serves both. Slot 0 is nobody: 0 means "none" wherever a slot stands.
+Both sides are stored as "smaller index is better": price = origin + index x stride, with stride +tick for
+sells and -tick for buys, so that one code path serves both. Slot 0 is nobody: 0 means "none" wherever a slot
+stands.
 """
 
 from typing import Final, NamedTuple
@@ -190,7 +192,7 @@ class Capacity(NamedTuple):
 
     @property
     def events(self) -> int:
-        """Events that the largest single command can make: every live order ends, every instrument changes."""
+        """What the largest command can cause: every live order ends, every instrument changes."""
         return self.orders + self.instruments + SPARE_EVENTS
 
 

@@ -1,7 +1,7 @@
 """The market: instruments and their terms, phases, references, the day, the clock (semantics E, F).
 
-Law: the band moves only while an instrument is closed, when no order rests in its ladder; so levels never change meaning
-under an order.
+Law: the band moves only while an instrument is closed, when no order rests in its ladder; so levels never
+change meaning under an order.
 """
 
 from typing import Any
@@ -219,7 +219,9 @@ def set_reference(state: State, turn: Turn) -> Any:
 
 @part
 def roll_day(state: State, turn: Turn) -> Any:
-    """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8, E7)."""
+    """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8,
+    E7).
+    """
     for instrument in range(state.head["instruments_used"][0]):
         if state.instruments["phase"][instrument] != CLOSED:
             return INSTRUMENT_OPEN
@@ -231,7 +233,7 @@ def roll_day(state: State, turn: Turn) -> Any:
 
 @part
 def set_clock(state: State, turn: Turn) -> Any:
-    """The stepped clock was moved by the sequencer to the asked instant; a wall clock does not obey (law 2)."""
+    """The sequencer moved its stepped clock to the asked instant; a wall clock does not obey (law 2)."""
     if turn.commands["due_ns"][turn.at] != turn.commands["time_ns"][turn.at]:
         return CLOCK_NOT_STEPPED
     emit_market(state, turn, CLOCK_SET, NOBODY)

@@ -46,7 +46,9 @@ def sweep(
 
 @part
 def execute(state: State, turn: Turn, fill: Fill, other: int) -> Any:
-    """Carry out one fill: goods, money of both, the resting order's leaves, the event. Returns its amount in fen."""
+    """Carry out one fill: goods, money of both, the resting order's leaves, the event. Returns its amount in
+    fen.
+    """
     nodes, resting = state.nodes, fill.resting
     account = turn.commands["account"][turn.at]
     amount = amount_fen(fill.price, fill.quantity)

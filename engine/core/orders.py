@@ -69,7 +69,9 @@ def account_is_open(state: State, account: int) -> Any:
 
 @part
 def judge_identity(state: State, turn: Turn) -> Any:
-    """Account and idempotency, before all else (semantics A4, C8); return (reason, repeated, entry to remember in)."""
+    """Account and idempotency, before all else (semantics A4, C8); return (reason, repeated, entry to
+    remember in).
+    """
     commands, at, accounts = turn.commands, turn.at, state.accounts
     account = commands["account"][at]
     if not account_is_open(state, account):
@@ -134,7 +136,7 @@ def judge_form(state: State, turn: Turn, instrument: int) -> Any:
 
 @part
 def judge_numbers(state: State, turn: Turn, instrument: int, level: int) -> Any:
-    """Price on the tick and in the band, quantity on the step and within its limits (semantics G1, G2, E5)."""
+    """Price on tick and in band, quantity on step and within its limits (semantics G1, G2, E5)."""
     price, quantity = turn.commands["price_fen_per_tonne"][turn.at], turn.commands["quantity_kg"][turn.at]
     instruments = state.instruments
     if level < 0:
@@ -329,7 +331,7 @@ def cancel_order(state: State, turn: Turn) -> None:
 
 @part
 def judge_pick(state: State, turn: Turn, slot: int) -> Any:
-    """Why a listing cannot be picked, or OK (semantics F2): the version seen, whole lot, another's, paid for."""
+    """Why a listing cannot be picked, or OK: the version seen, whole lot, paid for (semantics F2)."""
     commands, at, nodes = turn.commands, turn.at, state.nodes
     if slot == NO_SLOT:
         return UNKNOWN_ORDER
