@@ -224,6 +224,8 @@ class Dispatcher:
         if isinstance(request, requests.Entries) and "operate" not in session.scopes:
             await self._require_own_contract(session.member, request.contract)
         answer = await self._settlement.request(request)
+        if isinstance(request, requests.AddMember) and answer.member is not None:
+            self._know_member(answer.member, request)
         if answer.failure is not None:
             failure = answer.failure
             error = answers.Error(
@@ -236,6 +238,15 @@ class Dispatcher:
             session.outbox.send(codec.encode(answers.Rejected(id=request_id, error=error)))
         else:
             session.outbox.send(codec.encode(inquiries.settlement_answer(request_id, answer)))
+
+    def _know_member(self, number: int, request: requests.AddMember) -> None:
+        """The new member may log on here at once, without waiting for the directory's push."""
+        if number not in self._directory.members:
+            group = request.group or number
+            row = requests.MemberRow(
+                member=number, code=request.code, name=request.name, group=group, keys=request.keys
+            )
+            self._directory.merge([row], ())
 
     async def _require_own_contract(self, member: int, contract: int) -> None:
         request = requests.Contracts(id=0, member=member, after=contract - 1, limit=1)

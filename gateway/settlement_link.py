@@ -1,7 +1,8 @@
 """The gateway's line to settlement: requests that are not orders, and the directory that settlement pushes.
 
 Law: nothing here is needed for trading. While settlement is away requests are refused
-(`settlement_unavailable`) and the link keeps trying; requests are repeatable by their natural keys, so a caller may simply ask again.
+(`settlement_unavailable`) and the link keeps trying; requests are repeatable by their natural keys, so a
+caller may simply ask again.
 """
 
 import asyncio

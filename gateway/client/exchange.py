@@ -1,0 +1,362 @@
+"""The client in ccxt's vocabulary; amounts are decimal.Decimal: tonnes, CNY per tonne, CNY.
+
+Law: what is watched is whole. A book that fails its sequence or checksum is fetched again, a private stream
+that shows a gap or a lost connection resumes from its last account_sequence; neither shows anything in
+between.
+
+    async with Client("ws://127.0.0.1:8015/ws", seed) as client:
+        await client.create_order("RB20-12-SG", "limit", "buy", Decimal("29.880"), Decimal("2260"))
+"""
+
+import asyncio
+import itertools
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import aiohttp
+
+from gateway.client import shapes
+from gateway.client.book import Book
+from gateway.client.connection import Connection
+from gateway.client.errors import BaseError, error_of
+
+UNREAD_EVENTS_MAX: Final = 100_000  # of a watch that nobody reads; the oldest go first
+Amount = Decimal | str | int
+
+
+class Client(Connection):
+    """One session of one key."""
+
+    def __init__(self, url: str, seed: bytes, *, http: aiohttp.ClientSession | None = None) -> None:
+        super().__init__(url, seed, http=http)
+        self.heals = 0  # books and streams that had to be fetched again
+        self.account_sequence = -1  # of the last private event; -1 before the private stream was joined
+        self._sequence = 0  # of the same event: shortens the server's search
+        self._private = False
+        self._books: dict[str, Book] = {}
+        self._tapes: dict[str, deque[dict[str, Any]]] = {}
+        self._orders: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
+        self._fills: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
+        self._events: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
+        self._changed = asyncio.Event()
+        self._broken: BaseError | None = None
+        self._ids = itertools.count()
+        self._id_prefix = secrets.token_hex(4)
+
+    # Public data
+
+    async def fetch_markets(self) -> list[dict[str, Any]]:
+        """Every instrument with its precision, limits and phase."""
+        answer = await self.request("instruments")
+        return [shapes.market(each) for each in answer["instruments"]]
+
+    async def fetch_order_book(self, symbol: str, limit: int | None = None) -> dict[str, Any]:
+        """The book now."""
+        if symbol in self._books:
+            return await self.watch_order_book(symbol, limit, fresh=False)
+        book = await self.watch_order_book(symbol, limit)
+        await self.unwatch_order_book(symbol)
+        return book
+
+    async def watch_order_book(
+        self, symbol: str, limit: int | None = None, *, fresh: bool = True
+    ) -> dict[str, Any]:
+        """The book once it differs from what was handed out last (`fresh`), or as soon as it is whole."""
+        book = self._books.get(symbol)
+        if book is None:
+            book = self._books[symbol] = Book()
+            await self.request("subscribe", channel="depth", instruments=[symbol])
+        while book.sequence == -1 or (fresh and book.sequence == book.shown):
+            await self._change()
+        book.shown = book.sequence
+        return {
+            "symbol": symbol,
+            "bids": book.levels("bids", limit),
+            "asks": book.levels("asks", limit),
+            "nonce": book.sequence,
+            "timestamp": book.time_ns // 1_000_000,
+            "datetime": shapes.datetime(book.time_ns),
+        }
+
+    async def unwatch_order_book(self, symbol: str) -> None:
+        """Stop watching a book."""
+        if self._books.pop(symbol, None) is not None:
+            await self.request("unsubscribe", channel="depth", instruments=[symbol])
+
+    async def watch_trades(self, symbol: str) -> list[dict[str, Any]]:
+        """The instrument's trades since the last call; waits for at least one."""
+        if symbol not in self._tapes:
+            self._tapes[symbol] = deque(maxlen=UNREAD_EVENTS_MAX)
+            await self.request("subscribe", channel="trades", instruments=[symbol])
+        return [shapes.trade(each, symbol) for each in await self._drain(self._tapes[symbol])]
+
+    # Trading
+
+    async def create_order(
+        self,
+        symbol: str,
+        type: str,
+        side: str,
+        amount: Amount,
+        price: Amount,
+        params: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Place an order; `params`: clientOrderId, lot (of a sell), timeInForce ("DAY", "IOC"). Durable on
+        return."""
+        extra = params or {}
+        answer = await self.request(
+            "new_order",
+            client_order_id=extra.get("clientOrderId") or self.client_order_id(),
+            instrument=symbol,
+            side=side,
+            type=type,
+            price=str(price),
+            quantity=str(amount),
+            time_in_force=str(extra.get("timeInForce", "day")).lower(),
+            lot=str(extra.get("lot", "")),
+        )
+        return shapes.order(answer, symbol, side)
+
+    async def cancel_order(
+        self, id: str = "", symbol: str | None = None, params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Cancel by order id, or by params clientOrderId. After a reconnect a repeat may report
+        OrderNotFound."""
+        client_order_id = (params or {}).get("clientOrderId", "")
+        answer = await self.request("cancel_order", order_id=id, client_order_id=client_order_id)
+        return {
+            "id": answer["order_id"],
+            "clientOrderId": answer["client_order_id"],
+            "symbol": symbol,
+            "status": "canceled",
+            "filled": Decimal(answer["cum"]),
+            "remaining": Decimal(0),
+            "info": answer,
+        }
+
+    async def pick(
+        self, order_id: str, amount: Amount, version: int, params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Take a listing of fetch_listings; `params`: clientOrderId."""
+        client_order_id = (params or {}).get("clientOrderId") or self.client_order_id()
+        answer = await self.request(
+            "pick", client_order_id=client_order_id, order_id=order_id, quantity=str(amount), version=version
+        )
+        return shapes.order(answer, None, "buy")
+
+    async def fetch_listings(self, symbol: str) -> list[dict[str, Any]]:
+        """The live orders that can be picked: id, version, price, amount, lot, warehouse."""
+        answer = await self.request("listings", instrument=symbol)
+        return [
+            {
+                "id": each["order_id"],
+                "version": each["version"],
+                "side": each["side"],
+                "price": Decimal(each["price"]),
+                "amount": Decimal(each["leaves"]),
+                "lot": each["lot"],
+                "info": each,
+            }
+            for each in answer["listings"]
+        ]
+
+    async def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
+        """The live orders, of one instrument or all."""
+        answer = await self.request("open_orders")
+        orders = [shapes.order(each, each["instrument"], each["side"]) for each in answer["orders"]]
+        return [each for each in orders if symbol in (None, each["symbol"])]
+
+    async def fetch_balance(self) -> dict[str, Any]:
+        """CNY free, used and total; `info` has the sequences."""
+        answer = await self.request("balances")
+        free, used = Decimal(answer["available"]), Decimal(answer["held"])
+        return {"CNY": {"free": free, "used": used, "total": free + used}, "info": answer}
+
+    async def fetch_lots(self) -> list[dict[str, Any]]:
+        """The lots with their free, listed and contracted tonnes, as the exchange writes them."""
+        lots: list[dict[str, Any]] = (await self.request("lots"))["lots"]
+        return lots
+
+    # The private stream
+
+    async def watch_private(self, resume_from: int | None = None) -> list[dict[str, Any]]:
+        """Every private event since the last call, of all kinds, as the exchange writes them."""
+        await self._join_private(resume_from)
+        return await self._drain(self._events)
+
+    async def watch_orders(self) -> list[dict[str, Any]]:
+        """The order events since the last call, as the exchange writes them."""
+        await self._join_private(None)
+        return await self._drain(self._orders)
+
+    async def watch_my_trades(self) -> list[dict[str, Any]]:
+        """The fills since the last call."""
+        await self._join_private(None)
+        return [shapes.fill(each) for each in await self._drain(self._fills)]
+
+    async def _join_private(self, resume_from: int | None) -> None:
+        if not self._private:
+            if resume_from is not None:
+                self.account_sequence = resume_from
+            self._private = True
+            await self.request("subscribe", **self._private_fields())
+
+    def _private_fields(self) -> dict[str, Any]:
+        if self.account_sequence < 0:
+            return {"channel": "private"}
+        position = {"account_sequence": self.account_sequence, "sequence": self._sequence}
+        return {"channel": "private", "resume_from": position}
+
+    # Through settlement, and the operator's; each is repeatable by its natural key
+
+    async def add_member(
+        self, code: str, name: str, *, group: int = 0, keys: Sequence[tuple[str, Sequence[str]]] = ()
+    ) -> int:
+        """Admit a company; `keys`: (public key in hex, scopes). Returns its member number."""
+        rows = [{"public_key": public_key, "scopes": list(scopes)} for public_key, scopes in keys]
+        answer = await self.request("add_member", code=code, name=name, group=group, keys=rows)
+        return int(answer["member"])
+
+    async def register_lot(
+        self, member: int, receipt: str, symbol: str, warehouse: str, units: int, amount: Amount, **more: str
+    ) -> str:
+        """Register goods of a warehouse receipt. Returns the lot's id."""
+        answer = await self.request(
+            "register_lot",
+            member=member,
+            receipt=receipt,
+            instrument=symbol,
+            warehouse=warehouse,
+            units=units,
+            quantity=str(amount),
+            **dict[str, Any](more),
+        )
+        return str(answer["lot"])
+
+    async def deposit(self, member: int, amount: Amount, reference: str) -> int:
+        """Money in. Returns the engine's sequence."""
+        answer = await self.request("deposit", member=member, amount=str(amount), reference=reference)
+        return int(answer["sequence"])
+
+    async def withdraw(self, member: int, amount: Amount, reference: str) -> int:
+        """Money out. Returns the engine's sequence."""
+        answer = await self.request("withdraw", member=member, amount=str(amount), reference=reference)
+        return int(answer["sequence"])
+
+    async def fetch_contracts(
+        self, member: int | None = None, after: str = "0", limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Contracts after an id, oldest first, as the exchange writes them."""
+        fields: dict[str, Any] = {} if member is None else {"member": member}
+        answer = await self.request("contracts", after=after, limit=limit, **fields)
+        contracts: list[dict[str, Any]] = answer["contracts"]
+        return contracts
+
+    async def fetch_entries(self, contract: str) -> list[dict[str, Any]]:
+        """The ledger entries of a contract, as the exchange writes them."""
+        entries: list[dict[str, Any]] = (await self.request("entries", contract=contract))["entries"]
+        return entries
+
+    async def set_phase(self, phase: str, symbol: str | None = None) -> int:
+        """Open ("continuous"), halt or close one instrument or all. Returns the engine's sequence."""
+        fields: dict[str, Any] = {} if symbol is None else {"instrument": symbol}
+        return int((await self.request("set_phase", phase=phase, **fields))["sequence"])
+
+    async def set_reference(self, symbol: str, price: Amount) -> int:
+        """Set the reference price of a closed instrument. Returns the engine's sequence."""
+        answer = await self.request("set_reference", instrument=symbol, price=str(price))
+        return int(answer["sequence"])
+
+    async def roll_day(self) -> int:
+        """Begin the next day. Not repeated by itself: on NetworkError ask what day it is. Returns the
+        sequence."""
+        return int((await self.request("roll_day"))["sequence"])
+
+    async def set_clock(self, time_ns: int) -> int:
+        """Move a stepped clock. Returns the engine's sequence."""
+        return int((await self.request("set_clock", time_ns=time_ns))["sequence"])
+
+    def client_order_id(self) -> str:
+        """A client order id that no other client makes: 8 random hex digits and a counter."""
+        return f"{self._id_prefix}{next(self._ids):x}"
+
+    # What comes in
+
+    async def _restore(self) -> None:
+        if self._private:
+            await self._join_again(self._private_fields())
+        if self._books:
+            for book in self._books.values():
+                book.sequence = -1
+            await self._join_again({"channel": "depth", "instruments": list(self._books)})
+        if self._tapes:
+            await self._join_again({"channel": "trades", "instruments": list(self._tapes)})
+
+    async def _join_again(self, fields: dict[str, Any]) -> None:
+        await self.say({"op": "subscribe", "id": f"again-{fields['channel']}"} | fields)
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        if message.get("channel") == "private" and message["ok"] and "account_sequence" in message:
+            self.account_sequence = max(self.account_sequence, message["account_sequence"])
+        elif str(message["id"]).startswith("again-") and not message["ok"]:
+            self._broken = error_of(message)  # a channel could not be joined again: whoever watches must know
+            self._notify()
+
+    def _told(self, message: dict[str, Any]) -> None:
+        channel = message.get("channel")
+        if channel == "private":
+            self._told_private(message)
+        elif channel == "depth":
+            self._told_depth(message)
+        elif channel == "trades" and message["instrument"] in self._tapes:
+            if message["type"] == "update":
+                self._tapes[message["instrument"]].extend(message["trades"])
+        else:
+            return
+        self._notify()
+
+    def _told_private(self, message: dict[str, Any]) -> None:
+        ahead = message["account_sequence"] - self.account_sequence
+        if ahead > 1:
+            self._heal(self._private_fields())
+        elif ahead == 1:
+            self.account_sequence, self._sequence = message["account_sequence"], message["sequence"]
+            self._events.append(message)
+            if message["event"] == "fill":
+                self._fills.append(message)
+            elif message["event"] == "order":
+                self._orders.append(message)
+
+    def _told_depth(self, message: dict[str, Any]) -> None:
+        symbol = message["instrument"]
+        book = self._books.get(symbol)
+        if book is None or (book.sequence == -1 and message["type"] == "delta"):
+            return
+        if not book.apply(message):
+            self._heal({"channel": "depth", "instruments": [symbol]})
+
+    def _heal(self, fields: dict[str, Any]) -> None:
+        self.heals += 1
+        task = asyncio.get_running_loop().create_task(self._join_again(fields))
+        self._healing.add(task)
+        task.add_done_callback(self._healing.discard)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _change(self) -> None:
+        if self._broken is not None:
+            broken, self._broken = self._broken, None
+            raise broken
+        await self._changed.wait()
+
+    async def _drain(self, queue: deque[dict[str, Any]]) -> list[dict[str, Any]]:
+        while not queue:
+            await self._change()
+        events = list(queue)
+        queue.clear()
+        return events
