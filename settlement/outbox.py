@@ -24,7 +24,7 @@ from settlement.store import OUTBOX_APPLIED, Connection, DatabaseDown
 WINDOW_MAX: Final = 256  # commands in flight; the next window waits for the answers to this one
 WAITERS_MAX: Final = 4096
 RETRY_S: Final = 0.2
-RETRY_MAX_S: Final = 5.0
+RETRY_MAX_S: Final = 1.0
 
 log = structlog.get_logger("outbox")
 

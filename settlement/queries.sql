@@ -109,10 +109,10 @@ FROM (
 
 -- name: entries_of_contract
 -- The fill's entries lie together behind its first number, so the key alone finds them.
-SELECT entry, posting, 'fen' AS unit, debit, credit, amount_fen AS amount
+SELECT entry, posting, 'fen' AS unit, debit, credit, money_entry.amount_fen AS amount
 FROM money_entry JOIN contract USING (contract) WHERE contract = $1 AND entry BETWEEN fill AND fill + 15
 UNION ALL
-SELECT entry, posting, 'kg', debit, credit, quantity_kg
+SELECT entry, posting, 'kg', debit, credit, goods_entry.quantity_kg
 FROM goods_entry JOIN contract USING (contract) WHERE contract = $1 AND entry BETWEEN fill AND fill + 15
 ORDER BY 3, 1
 

@@ -174,7 +174,7 @@ async def _catch_up(connection: Connection, stream: Stream, sequence: int, wait_
             return
         if time.monotonic() >= deadline:
             raise ReconciliationError(
-                f"settlement stands at command {at}, the engine at {sequence}, after {wait_s:g} s; does it run?"
+                f"settlement stands at command {at}, the engine at {sequence}, after {wait_s:g} s: is it up?"
             )
         await asyncio.sleep(POLL_S)
 

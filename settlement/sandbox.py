@@ -50,7 +50,7 @@ def public_key(file: Path) -> str:
 
 
 async def furnish(register: Register, keys: Path, *, traders: bool) -> None:
-    """Admit the operator and, with `traders`, a producer with two lots and a buyer, with money. Raises Refusal."""
+    """Admit the operator; with `traders` a producer with two lots and a buyer with money. Raises Refusal."""
     numbers: dict[str, int] = {}
     for code, name, scopes in MEMBERS if traders else MEMBERS[:1]:
         key = Key(public_key=public_key(keys / f"{code}.key"), scopes=scopes)

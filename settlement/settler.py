@@ -24,7 +24,7 @@ BATCH_COMMANDS_MAX: Final = 1000
 BATCH_EVENTS_MAX: Final = 8192  # but one command is never divided
 QUEUE_FRAMES_MAX: Final = 64  # behind it the engine's socket fills, and then the engine drops and we resume
 RETRY_S: Final = 0.2
-RETRY_MAX_S: Final = 5.0
+RETRY_MAX_S: Final = 1.0
 
 log = structlog.get_logger("settler")
 

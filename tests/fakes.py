@@ -1,11 +1,16 @@
-"""Doubles: events as the engine writes them, and a small engine that speaks its frames over Unix sockets."""
+"""Doubles: events as the engine writes them, and a small engine behind the ports of its two links."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from engine.records import CASH, EVENT, LOT, ORDER, TRADE, Records
-from engine.vocabulary import RECORD_VERSION, Event, Flag, Reason, Side
+from engine import money as untyped_money
+from engine.frames import LinkDownError
+from engine.records import CASH, EVENT, LOT, ORDER, TRADE, Records, joined, select
+from engine.vocabulary import RECORD_VERSION, Command, Event, Flag, Reason, Side
 
 JULY_8_2015_NS = 1_436_317_200_000_000_000  # 09:00 in Beijing
 
@@ -44,7 +49,7 @@ class Tape:
 
     def take(self) -> Records:
         """The events since the last call."""
-        taken = np.concatenate([row.view("u1") for row in self.rows]).view(EVENT)
+        taken = joined(self.rows)
         self.rows.clear()
         return taken
 
@@ -121,3 +126,200 @@ class Tape:
 
 
 DUPLICATE = int(Flag.DUPLICATE)
+FEE_FEN_PER_TONNE = 50
+money: Any = untyped_money
+
+
+@dataclass
+class Kilograms:
+    """Where a lot's goods are, as the engine sees it."""
+
+    account: int
+    free: int = 0
+    listed: int = 0
+    contracted: int = 0
+
+
+@dataclass
+class FakeEngine:
+    """Applies settlement's commands, trades when told to, keeps what the engine keeps: money, goods, a log.
+
+    `down` refuses connections; `refusals` frames are turned away at the door; `hang_up` cuts every link.
+    """
+
+    epoch: int = 1
+    down: bool = False
+    refusals: int = 0
+    tape: Tape = field(default_factory=Tape)
+    log: list[Records] = field(default_factory=list)
+    outbox: int = 0
+    sent: list[int] = field(default_factory=list)
+    available: dict[int, int] = field(default_factory=dict)
+    lots: dict[int, Kilograms] = field(default_factory=dict)
+    links: "list[FakeLink]" = field(default_factory=list)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def command_link(self) -> "FakeLink":
+        """A command link. Raises LinkDownError."""
+        return self._dial()
+
+    async def event_link(self, after: int, until: int = 0) -> "FakeLink":
+        """An event link after a sequence. Raises LinkDownError."""
+        link = self._dial()
+        link.after, link.until = after, until
+        return link
+
+    def _dial(self) -> "FakeLink":
+        if self.down:
+            raise LinkDownError("the fake engine is down")
+        link = FakeLink(self)
+        self.links.append(link)
+        return link
+
+    def hang_up(self) -> None:
+        for link in self.links:
+            link.close()
+        self.links.clear()
+
+    def publish(self) -> None:
+        """Make what stands on the tape durable and known."""
+        if self.tape.rows:
+            self.log.append(self.tape.take())
+            self.grown.set()
+            self.grown = asyncio.Event()
+
+    def apply(self, commands: Records) -> None:
+        """Judge settlement's commands; numbers that were applied are passed over."""
+        for command in commands:
+            self.sent.append(int(command["outbox"]))
+            if command["outbox"] <= self.outbox:
+                self.tape.sequence += 1  # sequenced, without an event
+                continue
+            self.outbox = int(command["outbox"])
+            self._apply_one(command)
+        self.publish()
+
+    def _apply_one(self, command: Any) -> None:
+        account, amount, number = int(command["account"]), int(command["amount_fen"]), int(command["outbox"])
+        match command["kind"]:
+            case Command.OPEN_ACCOUNT:
+                self.available[account] = 0
+                self.tape.opened(account, number)
+            case Command.DEPOSIT:
+                self.available[account] += amount
+                self.tape.deposited(account, amount, number)
+            case Command.WITHDRAW if self.available[account] < amount:
+                self.tape.refused(number, Reason.INSUFFICIENT_FUNDS)
+            case Command.WITHDRAW:
+                self.available[account] -= amount
+                self.tape.deposited(account, amount, number, out=True)
+            case Command.REGISTER_LOT:
+                lot, quantity_kg = int(command["lot"]), int(command["quantity_kg"])
+                self.lots[lot] = Kilograms(account, free=quantity_kg)
+                self.tape.registered(lot, account, int(command["instrument"]), quantity_kg, number)
+
+    def sell(self, lot: int, instrument: int, price: int, quantity_kg: int) -> int:
+        goods = self.lots[lot]
+        goods.free -= quantity_kg
+        goods.listed += quantity_kg
+        order = self.tape.sell(goods.account, lot, instrument, price, quantity_kg)
+        self.publish()
+        return order
+
+    def cancel(self, lot: int, instrument: int, quantity_kg: int) -> None:
+        goods = self.lots[lot]
+        goods.listed -= quantity_kg
+        goods.free += quantity_kg
+        self.tape.canceled(goods.account, Side.SELL, lot, instrument, quantity_kg)
+        self.publish()
+
+    def buy(self, buyer: int, lot: int, instrument: int, price: int, quantity_kg: int) -> None:
+        """A fill of what is listed of `lot`, FULL_PAY."""
+        goods = self.lots[lot]
+        fee = money.fee_fen(quantity_kg, FEE_FEN_PER_TONNE)
+        self.available[buyer] -= money.amount_fen(price, quantity_kg) + fee
+        self.available[goods.account] -= fee
+        goods.listed -= quantity_kg
+        goods.contracted += quantity_kg
+        fill = {"seller": goods.account, "lot": lot, "price": price, "quantity_kg": quantity_kg}
+        self.tape.buy(buyer, instrument, fill)
+        self.publish()
+
+    def answer(self, kind: Command) -> Records:
+        """The rows of a question, END last."""
+        rows: list[Records] = []
+        if kind == Command.QUERY_BALANCES:
+            for account, fen in self.available.items():
+                rows.append(_row(CASH, kind=Event.BALANCE, account=account, available_fen=fen))
+        for lot, goods in self.lots.items():
+            if kind == Command.QUERY_LOTS:
+                kilograms = {
+                    "free_kg": goods.free,
+                    "listed_kg": goods.listed,
+                    "contracted_kg": goods.contracted,
+                }
+                rows.append(_row(LOT, kind=Event.LOT, account=goods.account, lot=lot, **kilograms))
+            if kind == Command.QUERY_ORDERS and goods.listed:
+                order = {"side": Side.SELL, "account": goods.account, "lot": lot, "leaves_kg": goods.listed}
+                rows.append(_row(ORDER, kind=Event.ORDER, **order))
+        rows.append(_row(CASH, kind=Event.END, sequence=self.tape.sequence))
+        return joined(rows)
+
+
+def _row(layout: np.dtype[np.void], **fields: Any) -> Records:
+    row = np.zeros(1, layout)
+    for name, value in fields.items():
+        row[name] = value
+    return row.view(EVENT)
+
+
+class FakeLink:
+    """Either end of a link to a FakeEngine."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self._gone = asyncio.Event()
+        self.epoch = engine.epoch
+        self.sequence = engine.tape.sequence
+        self.on_refused: Callable[[Records], None] = lambda rows: None
+        self.after = 0
+        self.until = 0
+
+    def close(self) -> None:
+        self._gone.set()
+
+    async def closed(self) -> None:
+        await self._gone.wait()
+
+    def send(self, commands: Records) -> None:
+        if self._gone.is_set():
+            raise LinkDownError("the fake engine is gone")
+        if self._engine.refusals:
+            self._engine.refusals -= 1
+            self.on_refused(commands.view(EVENT))
+        else:
+            self._engine.apply(commands)
+
+    async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
+        if self._gone.is_set():
+            raise LinkDownError("the fake engine is gone")
+        return self._engine.answer(kind)
+
+    async def __aiter__(self) -> AsyncIterator[Records]:
+        at = 0
+        while not self._gone.is_set():
+            grown = self._engine.grown
+            while at < len(self._engine.log):
+                events = self._engine.log[at]
+                at += 1
+                wanted = events["sequence"] > self.after
+                if self.until:
+                    wanted &= events["sequence"] <= self.until
+                if wanted.any():
+                    yield select(events, wanted)
+            if self.until:
+                return
+            waits = [asyncio.ensure_future(event.wait()) for event in (grown, self._gone)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()

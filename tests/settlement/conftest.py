@@ -14,6 +14,8 @@ from settlement.database import EmbeddedPostgres, binaries, dsn, wait_until_read
 from settlement.migrate import migrate
 from settlement.postgres_user import choose_postgres_user
 from settlement.store import Store
+from tests.fakes import FakeEngine
+from tests.settlement.exchange import Exchange, running
 
 READY_S = 30.0
 _numbers = itertools.count(1)
@@ -56,3 +58,10 @@ async def store(database: str) -> AsyncIterator[Store]:
     store = Store(database)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def exchange(database: str) -> AsyncIterator[Exchange]:
+    """Settlement at work on a fresh database and a fake engine."""
+    async with running(Exchange(database, FakeEngine())) as exchange:
+        yield exchange
