@@ -109,7 +109,7 @@ class CommandLink(_Link):
         self._transport.write(frame(Frame.COMMANDS, commands))
 
     async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
-        """The rows that answer a question, last the END row with the state's sequence. Raises LinkDownError."""
+        """The rows that answer a question, last END with the state's sequence. Raises LinkDownError."""
         if self._transport is None or self._transport.is_closing():
             raise LinkDownError("the engine is gone; connect again")
         self._asked += 1

@@ -52,6 +52,7 @@ def free_slot(state: State, slot: int) -> None:
     orders["time_in_force"][slot] = 0
     orders["flags"][slot] = 0
     orders["entered_ns"][slot] = 0
+    orders["hold"][slot] = 0
     head["free_slot"][0] = slot
     head["live_orders"][0] -= 1
 

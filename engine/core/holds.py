@@ -59,8 +59,11 @@ def charge_fen(state: State, instrument: int, side: int, amount: int, quantity: 
 
 
 @part
-def move_hold(state: State, account: int, released: int, charged: int) -> None:
-    """Take `released` out of held; what is not charged becomes available."""
-    accounts = state.accounts
+def change_hold(state: State, slot: int, hold: int, charged: int) -> None:
+    """Let the order in `slot` hold `hold` fen; what that releases and is not charged becomes available."""
+    accounts, orders = state.accounts, state.orders
+    account = state.nodes["account"][slot]
+    released = orders["hold"][slot] - hold
+    orders["hold"][slot] = hold
     accounts["held"][account] -= released
     accounts["available"][account] += released - charged

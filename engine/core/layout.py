@@ -13,7 +13,7 @@
 A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no
 branch:
 
-    sentinel ⇄ oldest ⇄ … ⇄ youngest ⇄ sentinel    sentinel.leaves = kilograms, .id = orders, .account = ladder
+    sentinel ⇄ oldest ⇄ … ⇄ youngest ⇄ sentinel   sentinel.leaves = kilograms, .id = orders, .account = ladder
 
 Both sides are stored as "smaller index is better": price = origin + index x stride, with stride +tick for
 sells and -tick for buys, so that one code path serves both. Slot 0 is nobody: 0 means "none" wherever a slot
@@ -70,8 +70,8 @@ ORDER_COLD: Final = np.dtype(
         ("flags", "u1"),
         ("reserved_0", "u1"),
         ("entered_ns", "<i8"),
+        ("hold", "<i8"),  # fen held for what it has left (semantics G3)
         ("reserved_1", "<i8"),
-        ("reserved_2", "<i8"),
     ]
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.core.book import free_slot, unlink
 from engine.core.events import Fill, emit_trade
-from engine.core.holds import amount_fen, charge_fen, hold_fen, move_hold
+from engine.core.holds import amount_fen, change_hold, charge_fen, hold_fen
 from engine.core.jit import part
 from engine.core.ladder import level_price
 from engine.core.layout import State, Turn
@@ -57,12 +57,9 @@ def execute(state: State, turn: Turn, fill: Fill, other: int) -> Any:
     state.accounts["available"][account] -= charge_fen(
         state, fill.instrument, fill.side, amount, fill.quantity
     )
-    leaves = nodes["leaves"][resting]
-    rest = leaves - fill.quantity
-    released = hold_fen(state, fill.instrument, 1 - fill.side, fill.price, leaves)
-    released -= hold_fen(state, fill.instrument, 1 - fill.side, fill.price, rest)
+    rest = nodes["leaves"][resting] - fill.quantity
     charged = charge_fen(state, fill.instrument, 1 - fill.side, amount, fill.quantity)
-    move_hold(state, nodes["account"][resting], released, charged)
+    change_hold(state, resting, hold_fen(state, fill.instrument, 1 - fill.side, fill.price, rest), charged)
     nodes["leaves"][resting] = rest
     nodes["leaves"][nodes["level"][resting]] -= fill.quantity
     emit_trade(state, turn, fill)

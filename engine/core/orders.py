@@ -17,7 +17,7 @@ from engine.core.events import (
     emit_rejected,
     set_outcome,
 )
-from engine.core.holds import amount_fen, charge_fen, hold_fen, move_hold
+from engine.core.holds import amount_fen, change_hold, charge_fen, hold_fen
 from engine.core.jit import part, routine
 from engine.core.ladder import level_index, level_price
 from engine.core.layout import State, Turn
@@ -171,23 +171,23 @@ def judge_goods(state: State, turn: Turn, instrument: int) -> Any:
 
 @part
 def judge_new_order(state: State, turn: Turn, level: int) -> Any:
-    """Why a new order is refused, or OK. Changes nothing."""
+    """Why a new order is refused, or OK, and the fen that its whole quantity would hold. Changes nothing."""
     commands, at = turn.commands, turn.at
     instrument, side = commands["instrument"][at], np.int64(commands["side"][at])
+    hold = np.int64(0)
     reason = judge_form(state, turn, instrument)
     if reason == OK:
         reason = judge_numbers(state, turn, instrument, level)
     if reason == OK and side == SELL:
         reason = judge_goods(state, turn, instrument)
-    if reason != OK:
-        return reason
-    account = commands["account"][at]
-    hold = hold_fen(state, instrument, side, commands["price_fen_per_tonne"][at], commands["quantity_kg"][at])
-    if state.accounts["available"][account] < hold:
-        return INSUFFICIENT_FUNDS
-    if state.head["live_orders"][0] >= state.head["orders_max"][0]:
-        return LIVE_ORDERS_FULL
-    return OK
+    if reason == OK:
+        price, quantity = commands["price_fen_per_tonne"][at], commands["quantity_kg"][at]
+        hold = hold_fen(state, instrument, side, price, quantity)
+        if state.accounts["available"][commands["account"][at]] < hold:
+            reason = INSUFFICIENT_FUNDS
+        elif state.head["live_orders"][0] >= state.head["orders_max"][0]:
+            reason = LIVE_ORDERS_FULL
+    return reason, hold
 
 
 @part
@@ -199,21 +199,21 @@ def new_order(state: State, turn: Turn) -> None:
         emit_outcome_again(state, turn, entry)
         return
     instrument, side = np.int64(commands["instrument"][at]), np.int64(commands["side"][at])
-    level = np.int64(-1)
+    level, hold = np.int64(-1), np.int64(0)
     if reason == OK:
         reason = judge_phase(state, instrument)
     if reason == OK:
         ladder = 2 * instrument + (side & 1)
         level = level_index(state, ladder, commands["price_fen_per_tonne"][at])
-        reason = judge_new_order(state, turn, level)
+        reason, hold = judge_new_order(state, turn, level)
     if reason != OK:
         refuse(state, turn, entry, reason)
         return
-    enter(state, turn, entry, instrument, side, level)
+    enter(state, turn, entry, instrument, side, level, hold)
 
 
 @part
-def enter(state: State, turn: Turn, entry: int, instrument: int, side: int, level: int) -> None:
+def enter(state: State, turn: Turn, entry: int, instrument: int, side: int, level: int, hold: int) -> None:
     """An order that was found good: acknowledge, sweep, and give what is left its end."""
     commands, at = turn.commands, turn.at
     quantity, lot = commands["quantity_kg"][at], np.int64(0)
@@ -232,15 +232,16 @@ def enter(state: State, turn: Turn, entry: int, instrument: int, side: int, leve
     rests = np.int64(0)
     if leaves > 0 and commands["time_in_force"][at] != IOC:
         rests = leaves
-        rest(state, turn, slot, 2 * instrument + side, level)
+        if leaves < quantity:
+            hold = hold_fen(state, instrument, side, commands["price_fen_per_tonne"][at], leaves)
+        rest(state, slot, 2 * instrument + side, level, hold)
     else:
         if leaves > 0:
             emit_canceled(
                 state, turn, slot, 2 * instrument + side, commands["price_fen_per_tonne"][at], IOC_REMAINDER
             )
             if side == SELL:
-                state.lots["listed"][lot] -= leaves
-                state.lots["free"][lot] += leaves
+                return_goods(state, lot, leaves)
         free_slot(state, slot)
     set_outcome(turn, acknowledgement, rests, quantity - leaves, amount)
     if entry != NO_ENTRY:
@@ -266,14 +267,18 @@ def fill_slot(state: State, turn: Turn, slot: int, order_id: int, leaves: int, l
 
 
 @part
-def rest(state: State, turn: Turn, slot: int, ladder: int, level: int) -> None:
+def rest(state: State, slot: int, ladder: int, level: int, hold: int) -> None:
     """Take the hold of what is left and queue it at its level."""
-    account, leaves = turn.commands["account"][turn.at], state.nodes["leaves"][slot]
-    hold = hold_fen(state, ladder >> 1, ladder & 1, turn.commands["price_fen_per_tonne"][turn.at], leaves)
-    state.accounts["available"][account] -= hold
-    state.accounts["held"][account] += hold
-    state.accounts["live_orders"][account] += 1
+    change_hold(state, slot, hold, 0)
+    state.accounts["live_orders"][state.nodes["account"][slot]] += 1
     link(state, slot, ladder, level)
+
+
+@part
+def return_goods(state: State, lot: int, quantity: int) -> None:
+    """Kilograms that were listed are free again."""
+    state.lots["listed"][lot] -= quantity
+    state.lots["free"][lot] += quantity
 
 
 @part
@@ -283,13 +288,10 @@ def end_order(state: State, turn: Turn, slot: int, reason: int) -> None:
     sentinel = np.int64(nodes["level"][slot])
     ladder = np.int64(nodes["account"][sentinel])
     price = level_price(state, ladder, sentinel - state.ladders["base"][ladder])
-    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
     if ladder & 1 == SELL:
-        lot = state.orders["lot"][slot]
-        state.lots["listed"][lot] -= leaves
-        state.lots["free"][lot] += leaves
-    move_hold(state, account, hold_fen(state, ladder >> 1, ladder & 1, price, leaves), 0)
-    state.accounts["live_orders"][account] -= 1
+        return_goods(state, state.orders["lot"][slot], nodes["leaves"][slot])
+    change_hold(state, slot, 0, 0)
+    state.accounts["live_orders"][nodes["account"][slot]] -= 1
     emit_canceled(state, turn, slot, ladder, price, reason)
     unlink(state, slot, ladder)
     free_slot(state, slot)
