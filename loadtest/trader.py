@@ -1,0 +1,96 @@
+"""A member with one WebSocket session, who gets every request answered, whatever is killed meanwhile.
+
+Law: asking again never does a thing twice. Orders carry client order ids, registrations their natural keys;
+an operator's commands state a target (clock at, phase is, reference is, day empty of ids), so repeating one
+before anything else was asked changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import aiohttp
+
+from gateway.client import (
+    AuthenticationError,
+    Client,
+    ExchangeError,
+    NetworkError,
+    OrderNotFound,
+    PermissionDenied,
+)
+
+Answer = TypeVar("Answer")
+PATIENCE_S: Final = 150.0
+PAUSE_S: Final = 0.1
+
+
+class Trader:
+    """One key of one member, and the session that it trades through."""
+
+    def __init__(
+        self, url: str, seed: bytes, http: aiohttp.ClientSession, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Nothing is dialled before the first request."""
+        self._url, self._seed, self._http = url, seed, http
+        self._patience_s = patience_s
+        self._client: Client | None = None
+        self._dialling = asyncio.Lock()
+
+    async def ask(self, question: Callable[[Client], Awaitable[Answer]]) -> Answer:
+        """The answer to `question`, asked again after every passing fault. Raises the client's errors."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return await question(await self.connected())
+            except PermissionDenied:
+                raise
+            except AuthenticationError as error:  # a gateway that has not heard of this key yet
+                await self.close()
+                if error.code != "unknown_key" or time.monotonic() > deadline:
+                    raise
+            except NetworkError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(PAUSE_S)
+
+    async def connected(self) -> Client:
+        """The session, logged on. Raises the client's errors."""
+        async with self._dialling:
+            if self._client is None:
+                client = Client(self._url, self._seed, http=self._http)
+                await client.connect()
+                self._client = client
+            return self._client
+
+    async def cancel(self, client_order_id: str) -> None:
+        """Cancel an own order; one that has ended already was canceled by an earlier asking."""
+        try:
+            await self.ask(lambda client: client.cancel_order(params={"clientOrderId": client_order_id}))
+        except OrderNotFound:
+            return
+
+    async def close(self) -> None:
+        """End the session."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+async def register_once(
+    operator: Trader, owner: Trader, receipt: str, register: Callable[[Client], Awaitable[str]]
+) -> str:
+    """Register a lot, or find it if an earlier, unanswered asking registered it. Returns its id."""
+    try:
+        return await operator.ask(register)
+    except ExchangeError as error:
+        if error.code != "receipt_registered":
+            raise
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:  # it is in the register; the engine and the gateway hear of it shortly
+        for lot in await owner.ask(lambda client: client.fetch_lots()):
+            if lot["receipt"] == receipt:
+                return str(lot["lot"])
+        await asyncio.sleep(PAUSE_S)
+    raise NetworkError(f"receipt {receipt} is registered, but its lot does not appear")
