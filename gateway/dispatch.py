@@ -10,7 +10,6 @@ beside.
 """
 
 from collections.abc import Callable, Coroutine
-from time import time_ns
 from typing import Any, Final, Protocol
 
 import structlog
@@ -79,6 +78,7 @@ class Dispatcher:
         self._settlement = settlement
         self._directory = directory
         self._spawn = spawn
+        self._open_to_all: tuple[Handler, ...] = (self._logon, self._ping)  # before logon
         self._handlers: dict[type, tuple[frozenset[str], Handler]] = self._table()
 
     def _table(self) -> dict[type, tuple[frozenset[str], Handler]]:
@@ -104,27 +104,28 @@ class Dispatcher:
             messages.Withdraw: (frozenset({"settle"}), self._settle),
             messages.Subscribe: (ANY, self._subscribe),
             messages.Unsubscribe: (ANY, self._unsubscribe),
+            messages.Logon: (ANY, self._logon),
+            messages.Ping: (ANY, self._ping),
         }
 
-    def receive(self, session: Session, frame: bytes) -> None:
-        """Handle one text frame. Raises SessionOver when the connection must be closed."""
+    def receive(self, session: Session, frame: bytes, now_ns: int) -> None:
+        """Handle one text frame that came at `now_ns`. Raises SessionOver when the connection must be
+        closed."""
         session.heard = True
-        request_id = None
+        message = None
         try:
             if session.member < 0:
                 session.count_before_logon(len(frame))
             message = codec.decode_request(frame)
-            request_id = message.id
-            handler = self._handlers.get(type(message))
-            if handler is None or session.member < 0:
-                self._before_logon(session, message)
-                return
-            scopes, handle = handler
+            scopes, handle = self._handlers[type(message)]
+            if session.member < 0 and handle not in self._open_to_all:
+                raise Refusal("logon_required", "$.op")
             if scopes and session.scopes.isdisjoint(scopes):
                 raise Refusal("scope_missing", "$.op")
-            handle(session, message, time_ns())
+            handle(session, message, now_ns)
         except Refusal as refusal:
-            self._refuse(session, refusal, request_id or codec.request_id_of(frame))
+            request_id = codec.request_id_of(frame) if message is None else message.id
+            self._refuse(session, refusal, request_id)
 
     def leave(self, session: Session) -> None:
         """The connection is gone: nothing is sent to it any more."""
@@ -137,16 +138,11 @@ class Dispatcher:
         if refusal.code == "too_much_before_logon":
             raise SessionOver(refusal.code)
 
-    def _before_logon(self, session: Session, message: messages.AnyRequest) -> None:
-        now_ns = time_ns()
-        if isinstance(message, messages.Ping):
-            text = time_text(now_ns)
-            session.outbox.send(
-                codec.encode(answers.Pong(id=message.id, server_time=text, server_time_ns=now_ns))
-            )
-            return
-        if not isinstance(message, messages.Logon):
-            raise Refusal("logon_required", "$.op")
+    def _ping(self, session: Session, message: messages.Ping, now_ns: int) -> None:
+        pong = answers.Pong(id=message.id, server_time=time_text(now_ns), server_time_ns=now_ns)
+        session.outbox.send(codec.encode(pong))
+
+    def _logon(self, session: Session, message: messages.Logon, now_ns: int) -> None:
         if not self._desk.available:
             raise Refusal("engine_unavailable")
         session.outbox.send(codec.encode(session.logon(message, self._directory, now_ns)))

@@ -32,6 +32,7 @@ from gateway.session import Session
 from gateway.trading import TAG_BITS, TradingDesk
 
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)  # the last one repeats
+SMALL_BATCH_ROWS: Final = 64
 REPLAY_STALL_SECONDS: Final = 30.0  # a peer that reads nothing for so long is a slow consumer
 REPLAY_POLL_SECONDS: Final = 0.01
 
@@ -103,6 +104,7 @@ class EngineFeed:
         self._link: Commands | None = None
         self.sequence = 0  # of the last event seen
         self.dispatcher: Dispatcher | None = None  # set by the composition root
+        self.on_batch: Callable[[Records], None] = self.receive
         self.on_lost: Callable[[], None] = _nothing  # ends the sessions
         self.on_broken: Callable[[Session, str], None] = _ignore  # ends one session, with a code
 
@@ -148,7 +150,7 @@ class EngineFeed:
         while True:
             try:
                 async for batch in events:
-                    self.receive(batch)
+                    self.on_batch(batch)
             finally:
                 events.close()
             log.warning("event link lost, resuming", sequence=self.sequence)
@@ -169,8 +171,10 @@ class EngineFeed:
         assert self.dispatcher is not None
         market, private = self.dispatcher.market, self.dispatcher.private
         if self._desk.waiting:
-            mine = (batch["tag"] >> TAG_BITS == self._desk.number) & (batch["index"] == 0)
-            self._desk.answer(codec.rows_of(select(batch, mine)))
+            mine = batch
+            if len(batch) > SMALL_BATCH_ROWS:  # below, looking at every row costs less than selecting some
+                mine = select(batch, (batch["tag"] >> TAG_BITS == self._desk.number) & (batch["index"] == 0))
+            self._desk.answer(codec.rows_of(mine))
         if private.serving:
             concerned = private.concerned(batch)
             for session in private.apply(codec.rows_of(select(batch, concerned))):

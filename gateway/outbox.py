@@ -52,7 +52,15 @@ class Outbox:
 
     def send(self, payload: bytes) -> None:
         """A response or a private event."""
-        self.send_frame(text_frame(payload))
+        length = len(payload)
+        if 126 <= length < 65536:  # nearly all; the other lengths go the long way
+            self._frames.append(_HEADER_16(_OPCODE_TEXT, 126, length) + payload)
+            self._bytes += length + 4
+            if not self._woken:
+                self._woken = True
+                self._wake(self)
+        else:
+            self.send_frame(text_frame(payload))
 
     def send_frame(self, frame: bytes) -> None:
         """The same, of a frame that is built already."""

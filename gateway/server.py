@@ -22,6 +22,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from engine import requests
+from engine.records import Records
 from gateway import codec, pushes
 from gateway.config import Config, ConfigError
 from gateway.directory import Directory
@@ -102,6 +103,7 @@ class Gateway:
         self.settlement = SettlementLink(location.settlement_requests, self._directory_changed)
         self.dispatcher = Dispatcher(self.desk, self.feed, self.settlement, self.directory, self._spawn)
         self.feed.dispatcher = self.dispatcher
+        self.feed.on_batch = self._events_came
         self.feed.on_lost = self._engine_lost
         self.feed.on_broken = self._session_broken
         self.port = 0
@@ -109,6 +111,7 @@ class Gateway:
         self._numbers = itertools.count(1)
         self._dirty: list[Connection] = []
         self._flush_due = False
+        self._turn_ns = 0  # when this turn's first frame came; 0: none yet
         self._save_due = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
@@ -185,13 +188,15 @@ class Gateway:
         while True:
             message = await receive()
             if message.type is WSMsgType.TEXT:
+                if not self._turn_ns:
+                    self._turn_ns = time_ns()
+                    if not self._flush_due:
+                        self._schedule_flush()
                 try:
-                    dispatch(session, message.data)
+                    dispatch(session, message.data, self._turn_ns)
                 except SessionOver:
                     await self._close(connection, WSCloseCode.POLICY_VIOLATION, "too_much_before_logon")
                     return
-                if not self._flush_due:
-                    self._schedule_flush()
             elif message.type is WSMsgType.PING:
                 session.heard = True
                 outbox.pong(bytes(message.data))
@@ -211,9 +216,15 @@ class Gateway:
         self._flush_due = True
         asyncio.get_running_loop().call_soon(self._flush)
 
+    def _events_came(self, batch: Records) -> None:
+        self._flush_due = True  # the flush below is this turn's
+        self.feed.receive(batch)
+        self._flush()
+
     def _flush(self) -> None:
         """The end of a turn: one frame to the engine, one write per connection."""
         self._flush_due = False
+        self._turn_ns = 0
         self.feed.flush()
         dirty, self._dirty = self._dirty, []
         for connection in dirty:

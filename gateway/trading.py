@@ -13,7 +13,7 @@ from engine.vocabulary import Event, Flag
 from gateway import answers, codec, messages
 from gateway.errors import Refusal, reason_code, reason_path, text_of
 from gateway.notation import average_price_text, money_text, time_text, tonnes_text
-from gateway.session import Session
+from gateway.session import IN_FLIGHT_MAX, Session
 
 TAG_BITS: Final = 48
 _REQUEST_MASK: Final = (1 << TAG_BITS) - 1
@@ -51,9 +51,11 @@ class TradingDesk:
         """Turn a request into a command of the next batch. Raises Refusal without any effect."""
         if not self.available:
             raise Refusal("engine_unavailable")
+        if session.in_flight >= IN_FLIGHT_MAX:
+            raise Refusal("too_many_in_flight")
         tag = self._next
         command = _ENCODERS[type(message)](message, session.member, tag)
-        session.admit()
+        session.in_flight += 1
         self._next = tag + 1
         self._waiting[tag] = (session, message, received_ns)
         self._commands.append(command)
