@@ -199,16 +199,19 @@ class Demo:
 
 
 async def _each(items: Any, work: Callable[[Any], Any]) -> None:
-    """Do `work` for every item, a few at a time."""
+    """Do `work` for every item, a few at a time. Raises what ended the first that failed."""
     free = asyncio.Semaphore(REGISTER_AT_ONCE)
 
     async def one(item: Any) -> None:
         async with free:
             await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for item in items:
-            group.create_task(one(item))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(one(item))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _cny(fen: int) -> Decimal:

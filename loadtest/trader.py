@@ -60,7 +60,11 @@ class Trader:
         async with self._dialling:
             if self._client is None:
                 client = Client(self._url, self._seed, http=self._http)
-                await client.connect()
+                try:
+                    await client.connect()
+                except BaseException:  # also when this task is canceled: the client's own task must end
+                    await client.close()
+                    raise
                 self._client = client
             return self._client
 

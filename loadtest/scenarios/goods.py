@@ -1,7 +1,7 @@
 """Who takes part in the launch, and which goods lie in Lecong's warehouses.
 
-Law: twelve producers and sixty buyers; every one of the forty products is registered at least twice, fungible goods by whole bundles, coils one
-by one with a weight of their own; the names of the companies are invented.
+Law: twelve producers and sixty buyers; every one of the forty products is registered at least twice, fungible
+goods by whole bundles, coils one by one with a weight of their own. The companies' names are invented.
 """
 
 import random

@@ -285,7 +285,7 @@ class Market:
         return offer.price_fen_per_tonne != quote + self.goods[offer.lot].premium_steps * QUOTE_STEP_FEN
 
     def _take(self, wish: Ticket) -> int:
-        """Take the kilograms from the cheapest listings, oldest first (semantics A1); the last one's price."""
+        """Take the kilograms from the cheapest listings, oldest first (semantics A1); the last price."""
         queue = [lot for lot in self.listed if self.goods[lot].instrument == wish.instrument.number]
         queue.sort(key=lambda lot: self.listed[lot].price_fen_per_tonne)  # stable: time decides among equals
         wanted, price = wish.quantity_kg, 0
