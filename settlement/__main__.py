@@ -18,10 +18,8 @@ from engine.location import Location, LocationError
 from engine.requests import EntryRow
 from settlement.clearing import ClearingFault
 from settlement.database import DatabaseError, dsn
-from settlement.migrate import migrate as run_migrations
 from settlement.reads import Reader
 from settlement.reconciliation import ReconciliationError, Report, reconcile_location
-from settlement.service import serve as run_service
 from settlement.settler import EngineRegressed
 from settlement.store import Connection, StoreError
 
@@ -66,6 +64,8 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Post the engine's events and answer the gateways until a signal."""
+    from settlement.service import serve as run_service  # here: alembic takes a second to import
+
     location = Location.from_environment()
     _run(run_service(location, dsn(location)))
 
@@ -73,6 +73,8 @@ def serve() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database's schema to this version."""
+    from settlement.migrate import migrate as run_migrations
+
     _run(run_migrations(dsn(Location.from_environment())))
     click.echo("the schema is up to date")
 

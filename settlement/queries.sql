@@ -176,6 +176,9 @@ FROM goods_balance AS kept FULL JOIN (
     ) AS sides GROUP BY account
 ) AS summed USING (account) ORDER BY account
 
+-- name: count_contracts
+SELECT count(*) FROM contract
+
 -- name: registered_lots
 SELECT lot.lot, quantity_kg FROM lot JOIN outbox ON outbox.number = lot.outbox WHERE outbox.state = 1 ORDER BY lot.lot
 

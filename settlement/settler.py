@@ -18,6 +18,7 @@ import structlog
 
 from engine.records import Records, joined
 from settlement.clearing import Batch, Position, Terms, clear
+from settlement.continuity import Continuity
 from settlement.store import DatabaseDown, Store
 
 BATCH_COMMANDS_MAX: Final = 1000
@@ -117,8 +118,10 @@ class Settler:
     async def _consume(self, link: EventLink) -> None:
         frames: asyncio.Queue[Records | None] = asyncio.Queue(QUEUE_FRAMES_MAX)
         reader = asyncio.ensure_future(_read(link, frames))
+        continuity = Continuity()
         try:
             while (events := await _gather(frames)) is not None:
+                continuity.check(events)
                 for part in batches(events):
                     await self._post(part, link.epoch)
             await reader  # raises what ended it
