@@ -11,6 +11,7 @@ import numpy as np
 from engine.core.dispatch import apply_batch
 from engine.core.ladder import next_level
 from engine.core.layout import Capacity, State, empty_state
+from engine.invariants import check_invariants
 from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, joined
 from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
@@ -55,6 +56,10 @@ class Exchange:
             parts.append(events[:written].copy())
             done += step
         return joined(parts)
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if a cached number, a hold or a kilogram is not what it must be."""
+        check_invariants(self.state)
 
     def answer(self, query: Records) -> Records:
         """The rows that answer one QUERY record, closed by an END row, all with its tag (EVENT records)."""

@@ -1,0 +1,144 @@
+"""What is true of the exchange after every command: checked by walking the arrays slowly and plainly.
+
+Law: this module shares no code with the kernels but the formula of the hold; it is the oracle of every cached number
+(best level, level totals, holds, counters).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine import money
+from engine.core.layout import State
+from engine.vocabulary import Mode, Side
+
+
+def check_invariants(state: State) -> None:
+    """Raise AssertionError with the first thing that is not as it must be (semantics A3, A7, G4; law 4, 7)."""
+    slots = [slot for ladder in _ladders(state) for slot in _check_ladder(state, ladder)]
+    assert len(set(slots)) == len(slots), "an order rests in one place"
+    _check_slots(state, slots)
+    _check_money(state, slots)
+    _check_goods(state, slots)
+    _check_uncrossed(state)
+
+
+def _ladders(state: State) -> list[int]:
+    defined = np.flatnonzero(state.instruments["defined"])
+    return [2 * int(instrument) + side for instrument in defined for side in (0, 1)]
+
+
+def _check_ladder(state: State, ladder: int) -> Iterator[int]:
+    """Yield the slots of a ladder in priority order, checking links, totals, bits and the best level."""
+    row, occupied = state.ladders[ladder], []
+    for level in range(int(row["levels"])):
+        sentinel = int(row["base"]) + level
+        queue = list(_queue(state, sentinel))
+        leaves = [int(state.nodes["leaves"][slot]) for slot in queue]
+        assert all(kg > 0 for kg in leaves), f"ladder {ladder}: a resting order has something left"
+        assert int(state.nodes["leaves"][sentinel]) == sum(leaves), f"ladder {ladder}, level {level}: kilograms"
+        assert int(state.nodes["id"][sentinel]) == len(queue), f"ladder {ladder}, level {level}: orders"
+        ids = [int(state.nodes["id"][slot]) for slot in queue]
+        assert ids == sorted(ids), f"ladder {ladder}, level {level}: time priority"
+        marked = _bit(state, int(row["tier_0"]), level)
+        assert marked == bool(queue), f"ladder {ladder}, level {level}: bit of tier 0"
+        if queue:
+            occupied.append(level)
+        yield from queue
+    best = occupied[0] if occupied else int(row["levels"])
+    assert int(row["best"]) == best, f"ladder {ladder}: best level"
+    _check_tiers(state, ladder, occupied)
+
+
+def _queue(state: State, sentinel: int) -> Iterator[int]:
+    previous, slot = sentinel, int(state.nodes["next"][sentinel])
+    while slot != sentinel:
+        assert int(state.nodes["previous"][slot]) == previous, f"slot {slot}: links agree both ways"
+        assert int(state.nodes["level"][slot]) == sentinel, f"slot {slot}: knows its level"
+        yield slot
+        previous, slot = slot, int(state.nodes["next"][slot])
+    assert int(state.nodes["previous"][sentinel]) == previous, f"sentinel {sentinel}: the circle is closed"
+
+
+def _bit(state: State, first_word: int, bit: int) -> bool:
+    return bool(int(state.bits[first_word + (bit >> 6)]) >> (bit & 63) & 1)
+
+
+def _check_tiers(state: State, ladder: int, occupied: list[int]) -> None:
+    row = state.ladders[ladder]
+    words = {level >> 6 for level in occupied}
+    for word in range((int(row["levels"]) + 63) >> 6):
+        assert _bit(state, int(row["tier_1"]), word) == (word in words), f"ladder {ladder}: bit of tier 1"
+    groups = {word >> 6 for word in words}
+    for group in range(((int(row["levels"]) + 63) >> 6) + 63 >> 6):
+        assert _bit(state, int(row["tier_2"]), group) == (group in groups), f"ladder {ladder}: bit of tier 2"
+
+
+def _check_slots(state: State, slots: list[int]) -> None:
+    """Live and freed slots together are all that were ever used, and freed ones are zero but for their link."""
+    head, nodes = state.head, state.nodes
+    freed, slot = [], int(head["free_slot"][0])
+    while slot != 0:
+        freed.append(slot)
+        slot = int(nodes["next"][slot])
+    assert len(slots) == int(head["live_orders"][0]), "live orders are counted"
+    assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), "no slot is lost or double"
+    for name in ("previous", "leaves", "level", "account", "id"):
+        assert not nodes[name][freed].any(), f"freed slots are zero: {name}"
+    names = [name for name in state.orders.dtype.names or () if not name.startswith("reserved")]
+    assert not any(state.orders[name][freed].any() for name in names), "freed slots are zero"
+    for slot in slots:
+        assert int(nodes["id"][slot]) & 0x3FFFFF == slot, "an order id names its slot"
+
+
+def _check_money(state: State, slots: list[int]) -> None:
+    """The sum of an account's holds is the formula over its live orders, and nobody owes (semantics G4)."""
+    held: dict[int, int] = {}
+    for slot in slots:
+        account, hold = int(state.nodes["account"][slot]), _hold(state, slot)
+        assert int(state.orders["hold"][slot]) == hold, f"slot {slot}: hold {hold}"
+        held[account] = held.get(account, 0) + hold
+    accounts = state.accounts
+    for account in range(int(state.head["accounts_used"][0])):
+        assert int(accounts["held"][account]) == held.get(account, 0), f"account {account}: sum of holds"
+        assert int(accounts["available"][account]) >= 0, f"account {account}: available"
+        live = sum(1 for slot in slots if int(state.nodes["account"][slot]) == account)
+        assert int(accounts["live_orders"][account]) == live, f"account {account}: live orders"
+
+
+def _hold(state: State, slot: int) -> int:
+    """Semantics G3, for one resting order."""
+    sentinel = int(state.nodes["level"][slot])
+    ladder = int(state.nodes["account"][sentinel])
+    row, terms, side = state.ladders[ladder], state.instruments[ladder >> 1], ladder & 1
+    price = int(row["origin"]) + (sentinel - int(row["base"])) * int(row["stride"])
+    at = price if side == Side.BUY else int(terms["upper"])
+    points = int(terms["buyer_deposit"] if side == Side.BUY else terms["seller_deposit"])
+    leaves, step, fee = int(state.nodes["leaves"][slot]), int(terms["step"]), int(terms["fee"])
+    return int(money.hold_fen(at, leaves, step, points, fee))
+
+
+def _check_goods(state: State, slots: list[int]) -> None:
+    """A lot's kilograms are free, listed or contracted; listed ones are the leaves of its live sells (G4)."""
+    listed: dict[int, int] = {}
+    for slot in slots:
+        lot = int(state.orders["lot"][slot])
+        listed[lot] = listed.get(lot, 0) + int(state.nodes["leaves"][slot])
+    for lot in range(1, int(state.head["lots_used"][0])):
+        row = state.lots[lot]
+        parts = [int(row[name]) for name in ("free", "listed", "contracted")]
+        assert min(parts) >= 0, f"lot {lot}: no negative kilograms"
+        assert sum(parts) == int(row["registered"]), f"lot {lot}: free + listed + contracted = registered"
+        assert parts[1] == listed.get(lot, 0), f"lot {lot}: listed kilograms are those of its live orders"
+
+
+def _check_uncrossed(state: State) -> None:
+    """Semantics A3: a BOOK instrument is neither crossed nor locked after any command."""
+    for instrument in np.flatnonzero(state.instruments["defined"]):
+        if int(state.instruments["mode"][instrument]) == Mode.LISTED:
+            continue
+        bid, ask = state.ladders[2 * int(instrument)], state.ladders[2 * int(instrument) + 1]
+        if int(bid["best"]) < int(bid["levels"]) and int(ask["best"]) < int(ask["levels"]):
+            bid_price = int(bid["origin"]) + int(bid["best"]) * int(bid["stride"])
+            ask_price = int(ask["origin"]) + int(ask["best"]) * int(ask["stride"])
+            assert bid_price < ask_price, f"instrument {instrument}: bid {bid_price} meets ask {ask_price}"
