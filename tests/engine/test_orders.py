@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.records import ORDER, TRADE
-from engine.vocabulary import Flag, Mode, Phase, Reason, Side, TimeInForce
+from engine.vocabulary import Command, Flag, Mode, Phase, Reason, Side, TimeInForce
 from tests.engine.builders import (
     COIL,
     LOWER,
@@ -292,7 +292,8 @@ def test_a4_bad_sell_is_rejected_by_name_and_changes_nothing(
     venue.lot(7, 1, 27_850, COIL)
     before = snapshot(venue)
 
-    events = venue.order(1, Side.SELL, PRICE, STEP_KG, **{"lot": 1} | fields)
+    asked = {"quantity_kg": STEP_KG, "lot": 1} | fields
+    events = venue.sell(1, PRICE, asked["quantity_kg"], asked["lot"])
 
     assert reason_of(events) is reason
     assert snapshot(venue) == before
