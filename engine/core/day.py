@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.jit import part, routine
+from engine.core.jit import part, routine, wrapping_product
 from engine.core.layout import DAY_FILL_DENOMINATOR, DAY_FILL_NUMERATOR, State, Turn
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -17,7 +17,7 @@ FOLD = np.uint64(32)
 
 @part
 def _mixed(hash_value: Any, word: Any) -> Any:
-    mixed = (hash_value ^ np.uint64(word)) * MIX
+    mixed = wrapping_product(hash_value ^ np.uint64(word), MIX)
     return mixed ^ (mixed >> FOLD)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numba
+import numpy as np
 from numba import types
 from numba.core import config
 from numba.extending import intrinsic
@@ -49,7 +50,7 @@ def cache_directory() -> Path:
     elif os.access(beside, os.W_OK):
         root = beside / ".cache"
     else:
-        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lecong"
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lecong"
     return root / "numba" / cache_key()
 
 
@@ -95,3 +96,15 @@ def _lowest_bit_interpreted(word: Any) -> int:
 
 # The index of the lowest set bit of a non-zero u64: one instruction compiled; interpreted, its twin.
 lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted
+
+
+def _wrapping_product_compiled(left: Any, right: Any) -> Any:  # pragma: no cover - runs compiled
+    return left * right
+
+
+def _wrapping_product_interpreted(left: Any, right: Any) -> np.uint64:
+    return np.uint64(int(left) * int(right) & 0xFFFFFFFFFFFFFFFF)
+
+
+# The product of two u64 modulo 2**64: compiled it wraps by itself; interpreted NumPy would warn.
+wrapping_product = part(_wrapping_product_compiled) if COMPILED else _wrapping_product_interpreted
