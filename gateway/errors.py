@@ -127,6 +127,7 @@ _ENGINE: Final = {
         "the client order id was used today with other content; choose another",
         "客户订单号今日已用于其他内容,请更换",
     ),
+    Reason.MISSING_CLIENT_ORDER_ID: Text("an order needs a client order id", "订单须带客户订单号"),
     Reason.STALE_REFERENCE: Text("the reference must rise", "引用号必须递增"),
     Reason.DAY_FULL: Text(
         "the day's table of client order ids is full; cancels go on", "当日订单号表已满,仍可撤单"
@@ -203,6 +204,7 @@ TEXTS: Final[dict[str, Text]] = (
 # Which field a reason is about; where an op spells it differently, the second table wins.
 _PATHS: Final = {
     Reason.DUPLICATE_CLIENT_ORDER_ID: "$.client_order_id",
+    Reason.MISSING_CLIENT_ORDER_ID: "$.client_order_id",
     Reason.UNKNOWN_INSTRUMENT: "$.instrument",
     Reason.INSTRUMENT_CLOSED: "$.instrument",
     Reason.INSTRUMENT_HALTED: "$.instrument",

@@ -108,6 +108,7 @@ class Gateway:
         self.feed.on_broken = self._session_broken
         self.port = 0
         self._connections: dict[Session, Connection] = {}
+        self._last_left = asyncio.Event()
         self._numbers = itertools.count(1)
         self._dirty: list[Connection] = []
         self._flush_due = False
@@ -144,8 +145,10 @@ class Gateway:
         """Announce the end, close every session with 1012, stop."""
         self.desk.available = False
         if self._connections:
+            self._last_left.clear()
             self._end_all("shutting_down")
-            await asyncio.sleep(SHUTDOWN_NOTICE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._last_left.wait(), SHUTDOWN_NOTICE_SECONDS + CLOSE_SECONDS)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -179,6 +182,8 @@ class Gateway:
         finally:
             deadline.cancel()
             self._connections.pop(session, None)
+            if not self._connections:
+                self._last_left.set()
             self.dispatcher.leave(session)
         return socket_
 

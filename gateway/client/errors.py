@@ -100,7 +100,8 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     BadRequest: (
         "malformed_json", "not_text", "frame_too_large", "unknown_op", "unknown_field",
         "missing_field", "wrong_type", "invalid_value", "invalid_decimal", "invalid_id",
-        "invalid_client_order_id", "order_not_named", "resume_ahead", "unknown_contract",
+        "invalid_client_order_id", "order_not_named",
+        "missing_client_order_id", "resume_ahead", "unknown_contract",
     ),
     BadSymbol: (
         "unknown_instrument",

@@ -6,6 +6,7 @@ answers back, refuse at the door, drop the event links, or die.
 """
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,21 +86,23 @@ class FakeEngine:
         self._writers.add(writer)
         writer.write(hello(self.epoch, self.sequence))
         frames = FrameReader()
-        while data := await reader.read(1 << 16):
-            for kind, records in frames.feed(data):
-                for at in range(len(records)):
-                    row = {name: records[name][at].item() for name in records.dtype.names or ()}
-                    if kind is Frame.QUERY:
-                        writer.write(frame(Frame.REPLY, self._answer(row)))
-                    elif self.refusing:
-                        refused = events_of(
-                            {"kind": Event.REFUSED, "reason": self.refusing, "tag": row["tag"]}
-                        )
-                        writer.write(frame(Frame.REFUSED, refused))
-                    else:
-                        self._judge(row)
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            while data := await reader.read(1 << 16):
+                for kind, records in frames.feed(data):
+                    self._take(kind, records, writer)
         self._writers.discard(writer)
         writer.close()
+
+    def _take(self, kind: Frame, records: Records, writer: asyncio.StreamWriter) -> None:
+        for at in range(len(records)):
+            row = {name: records[name][at].item() for name in records.dtype.names or ()}
+            if kind is Frame.QUERY:
+                writer.write(frame(Frame.REPLY, self._answer(row)))
+            elif self.refusing:
+                refused = events_of({"kind": Event.REFUSED, "reason": self.refusing, "tag": row["tag"]})
+                writer.write(frame(Frame.REFUSED, refused))
+            else:
+                self._judge(row)
 
     async def _event_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(hello(self.epoch, self.sequence))
@@ -109,7 +112,8 @@ class FakeEngine:
             for _, records in frames.feed(data):
                 wish = records[0]
         if wish is not None:
-            await self._feed(wish, reader, writer)
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await self._feed(wish, reader, writer)
         writer.close()
 
     async def _feed(self, wish: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

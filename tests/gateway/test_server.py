@@ -1,12 +1,23 @@
-"""Real sockets: a bare WebSocket client against the gateway and a fake engine."""
+"""Real sockets: a bare WebSocket client against the gateway and a fake engine; every bad input has a named
+answer."""
 
-from tests.gateway.conftest import BUYER, SELLER, Connect, order
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from engine.vocabulary import Reason
+from gateway import outbox, server, trading
+from gateway.codec import encode
+from gateway.server import FRAME_BYTES_MAX, Gateway
+from gateway.session import signed_logon
+from tests.gateway.conftest import BUYER, OPERATOR, READER, SELLER, STRANGER, Connect, Peer, order, until
 from tests.gateway.fake_engine import FakeEngine
 
 
-async def test_the_response_to_an_order_is_its_durable_acknowledgement(
-    connect: Connect, engine: FakeEngine
-) -> None:
+async def test_the_response_to_an_order_is_its_durable_acknowledgement(connect: Connect) -> None:
     seller, buyer = await connect(SELLER), await connect(BUYER)
     resting = await seller.ask("new_order", **order(1, side="sell", lot="7", price="2300.00"))
 
@@ -32,3 +43,409 @@ async def test_the_response_to_an_order_is_its_durable_acknowledgement(
         "sequenced_at_ns": 1436317200000002000,
         "duplicate": False,
     }
+
+
+async def test_nothing_is_answered_before_the_engine_says_durable(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+    engine.silent = True
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await buyer.ask("new_order", **order())
+    engine.speak()
+
+    assert (await buyer.response("r1"))["ok"]
+
+
+async def test_a_repeated_client_order_id_gets_the_first_outcome(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+    first = await buyer.ask("new_order", **order())
+
+    again = await buyer.ask("new_order", **order())
+
+    assert (again["duplicate"], again["order_id"]) == (True, first["order_id"])
+    assert len(engine.live) == 1
+
+
+async def test_orders_are_canceled_by_either_id(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    placed = await buyer.ask("new_order", **order(1))
+    await buyer.ask("new_order", **order(2))
+
+    by_order = await buyer.ask("cancel_order", order_id=placed["order_id"])
+    by_client = await buyer.ask("cancel_order", client_order_id="o2")
+
+    assert [(each["client_order_id"], each["canceled"]) for each in (by_order, by_client)] == [
+        ("o1", "10.004"),
+        ("o2", "10.004"),
+    ]
+
+
+async def test_a_listing_is_seen_and_picked(connect: Connect) -> None:
+    seller, buyer = await connect(SELLER), await connect(BUYER)
+    await seller.ask("new_order", **order(1, side="sell", lot="7", instrument="RB12-9-SG"))
+    (listing,) = (await buyer.ask("listings", instrument="RB12-9-SG"))["listings"]
+
+    picked = await buyer.ask(
+        "pick",
+        client_order_id="p1",
+        order_id=listing["order_id"],
+        quantity="10.004",
+        version=listing["version"],
+    )
+
+    assert (listing["lot"], listing["warehouse"], listing["member"]) == ("7", "LC01", 1)
+    assert (picked["cum"], picked["leaves"], picked["amount"]) == ("10.004", "0.000", "23309.32")
+
+
+async def test_questions_are_answered_as_of_a_sequence(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    await buyer.ask("new_order", **order())
+
+    orders, balances = await buyer.ask("open_orders"), await buyer.ask("balances")
+    lots, instruments = await buyer.ask("lots"), await buyer.ask("instruments")
+
+    assert [each["client_order_id"] for each in orders["orders"]] == ["o1"]
+    assert (balances["available"], balances["held"], balances["sequence"]) == ("123456.78", "0.05", 1)
+    assert [(each["lot"], each["receipt"], each["free"]) for each in lots["lots"]] == [("7", "R-7", "1.000")]
+    assert [(each["instrument"], each["phase"], each["lower"]) for each in instruments["instruments"]] == [
+        ("RB12-9-SG", "continuous", "2214.00")
+    ]
+
+
+async def test_the_operator_moves_phase_reference_day_and_clock(connect: Connect, engine: FakeEngine) -> None:
+    operator = await connect(OPERATOR)
+
+    answers = [
+        await operator.ask("set_phase", phase="closed"),
+        await operator.ask("set_reference", instrument="RB12-9-SG", price="2340.00"),
+        await operator.ask("roll_day"),
+        await operator.ask("set_clock", time_ns=1436317200000000000),
+    ]
+
+    assert [each["sequence"] for each in answers] == [1, 2, 3, 4]
+    assert [row["kind"] for row in engine.commands] == [33, 34, 35, 36]
+
+
+REFUSED_OF_A_BUYER = [
+    ("not json", "malformed_json", "$"),
+    ('{"op":"new_order"', "malformed_json", "$"),
+    ('{"op":"sing","id":"r"}', "unknown_op", "$.op"),
+    ({"op": "new_order", **order(), "leverage": 2}, "unknown_field", "$.leverage"),
+    ({"op": "new_order", **order(), "price": 2330}, "wrong_type", "$.price"),
+    ({"op": "new_order", **order(instrument="GOLD")}, "unknown_instrument", "$.instrument"),
+    ({"op": "new_order", **order(price="2330.001")}, "invalid_decimal", "$.price"),
+    ({"op": "new_order", **order(client_order_id="much too long for it")}, "invalid_client_order_id",
+     "$.client_order_id"),
+    ({"op": "cancel_order", "order_id": "9e9"}, "invalid_id", "$.order_id"),
+    ({"op": "deposit", "member": 2, "amount": "1.00", "reference": "x"}, "scope_missing", "$.op"),
+    ({"op": "set_phase", "phase": "closed"}, "scope_missing", "$.op"),
+    ({"op": "contracts", "member": 1}, "scope_missing", "$.member"),
+    ({"op": "subscribe", "channel": "gossip"}, "invalid_value", "$.channel"),
+    ({"op": "subscribe", "channel": "depth"}, "missing_field", "$.instruments"),
+    ({"op": "subscribe", "channel": "depth", "instruments": ["GOLD"]}, "unknown_instrument",
+     "$.instruments[0]"),
+    ({"op": "subscribe", "channel": "private", "resume_from": {"account_sequence": 99}}, "resume_ahead",
+     "$.resume_from.account_sequence"),
+    ({"op": "logon", "key": "", "timestamp_ns": 0, "signature": ""}, "already_logged_on", "$"),
+    ({"op": "contracts"}, "settlement_unavailable", "$"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "code", "path"), REFUSED_OF_A_BUYER)
+async def test_bad_input_has_a_named_error_and_no_effect(
+    connect: Connect, engine: FakeEngine, sent: Any, code: str, path: str
+) -> None:
+    buyer = await connect(BUYER)
+    text = sent if isinstance(sent, str) else json.dumps(sent | {"id": "r"})
+
+    await buyer.socket.send_str(text)
+    answer = await buyer.response(None if code == "malformed_json" else "r")
+
+    assert (answer["ok"], answer["error"]["code"], answer["error"]["path"]) == (False, code, path)
+    assert answer["error"]["message"]
+    assert answer["error"]["message_zh"]
+    assert engine.commands == []
+    assert (await buyer.ask("ping"))["ok"], "the session lives on"
+
+
+@pytest.mark.parametrize(
+    ("reason", "path"),
+    [
+        (Reason.PRICE_OFF_TICK, "$.price"),
+        (Reason.PRICE_EXCEEDS_BAND, "$.price"),
+        (Reason.QUANTITY_OFF_STEP, "$.quantity"),
+        (Reason.INSUFFICIENT_FUNDS, "$.quantity"),
+        (Reason.INSUFFICIENT_GOODS, "$.quantity"),
+        (Reason.UNKNOWN_LOT, "$.lot"),
+        (Reason.INSTRUMENT_CLOSED, "$.instrument"),
+    ],
+)
+async def test_the_engines_rejections_name_the_field(
+    connect: Connect, engine: FakeEngine, reason: Reason, path: str
+) -> None:
+    buyer = await connect(BUYER)
+    engine.rejecting = reason
+
+    answer = await buyer.ask("new_order", **order())
+
+    assert (answer["error"]["code"], answer["error"]["path"]) == (reason.name.lower(), path)
+    assert (answer["sequence"], answer["client_order_id"], answer["duplicate"]) == (1, "o1", False)
+
+
+async def test_someone_elses_order_is_unknown_and_stays(connect: Connect, engine: FakeEngine) -> None:
+    seller, buyer = await connect(SELLER), await connect(BUYER)
+    placed = await seller.ask("new_order", **order(1, side="sell", lot="7"))
+
+    answer = await buyer.ask("cancel_order", order_id=placed["order_id"])
+
+    assert (answer["error"]["code"], answer["error"]["path"]) == ("unknown_order", "$.order_id")
+    assert len(engine.live) == 1
+
+
+async def test_a_key_without_the_trade_scope_cannot_trade(connect: Connect, engine: FakeEngine) -> None:
+    reader = await connect(READER)
+
+    answer = await reader.ask("new_order", **order())
+
+    assert (answer["error"]["code"], engine.commands) == ("scope_missing", [])
+
+
+async def test_a_refusal_at_the_engines_door_says_that_a_retry_may_help(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+    engine.refusing = Reason.QUEUE_FULL
+
+    answer = await buyer.ask("new_order", **order())
+
+    assert (answer["error"]["code"], answer["error"]["retry"]) == ("queue_full", True)
+    assert "sequence" not in answer
+
+
+async def test_nothing_but_logon_and_ping_is_done_before_logon(connect: Connect, engine: FakeEngine) -> None:
+    stranger = await connect()
+
+    answer = await stranger.ask("new_order", **order())
+
+    assert answer["error"]["code"] == "logon_required"
+    assert (await stranger.ask("ping"))["ok"]
+    assert engine.commands == []
+
+
+async def test_a_wrong_signature_and_an_unknown_key_are_told_apart(connect: Connect) -> None:
+    with pytest.raises(AssertionError, match="unknown_key"):
+        await connect(STRANGER)
+    stranger = await connect()
+    hello = stranger.pushes.pop()
+    message = signed_logon(BUYER, hello["nonce"] + "0", hello["server_time_ns"])
+    await stranger.socket.send_str(encode(message).decode())
+
+    assert (await stranger.response("logon"))["error"]["code"] == "wrong_signature"
+
+
+async def test_a_connection_that_does_not_log_on_in_time_is_closed(connect: Connect) -> None:
+    stranger = await connect()
+
+    assert await stranger.ends() == 1008
+    assert stranger.pushes[-1]["error"]["code"] == "logon_timeout"
+
+
+async def test_a_connection_that_sends_much_before_logon_is_closed(connect: Connect) -> None:
+    stranger = await connect()
+
+    await stranger.socket.send_str("x" * 1025)
+
+    assert (await stranger.response(None))["error"]["code"] == "too_much_before_logon"
+    assert await stranger.ends() == 1008
+
+
+async def test_an_oversized_frame_is_named_and_ends_the_connection(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+
+    await buyer.socket.send_str('{"op":"ping","id":"' + "x" * FRAME_BYTES_MAX + '"}')
+
+    assert await buyer.ends() == 1009
+    assert buyer.pushes[-1]["error"]["code"] == "frame_too_large"
+
+
+async def test_a_frame_of_the_maximum_is_read(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    text = '{"op":"ping","id":"r"'
+
+    await buyer.socket.send_str(text + " " * (FRAME_BYTES_MAX - len(text) - 1) + "}")
+
+    assert (await buyer.response("r"))["ok"]
+
+
+async def test_binary_frames_are_refused(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+
+    await buyer.socket.send_bytes(b"\0" * 128)
+
+    assert (await buyer.response(None))["error"]["code"] == "not_text"
+
+
+async def test_requests_in_flight_are_bounded(
+    connect: Connect, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trading, "IN_FLIGHT_MAX", 3)
+    buyer = await connect(BUYER)
+    engine.silent = True
+
+    for number in range(4):
+        await buyer.socket.send_str(json.dumps({"op": "new_order", "id": f"n{number}"} | order(number)))
+
+    assert (await buyer.response("n3"))["error"]["code"] == "too_many_in_flight"
+    await until(lambda: len(engine.commands) == 3)
+
+
+async def test_pings_of_the_peer_are_answered(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+
+    await buyer.socket.ping(b"alive")
+
+    assert (await buyer.ask("ping"))["ok"]
+
+
+async def test_a_peer_that_does_not_read_its_private_data_is_cut_off(
+    connect: Connect, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "OUTBOX_PRIVATE_BYTES_MAX", 100_000)
+    buyer = await connect(BUYER)
+    (connection,) = [each for each in gateway._connections.values() if each.session.member == 2]
+
+    for _ in range(40):
+        connection.outbox.send(b'{"channel":"noise","text":"%s"}' % (b"x" * 60_000))
+    await until(lambda: connection.outbox.overflowed)
+
+    assert await buyer.ends() in (1008, 1006)
+    await until(lambda: connection.session not in gateway._connections)
+
+
+async def test_the_loss_of_the_engine_ends_sessions_but_not_the_gateway(
+    connect: Connect, engine: FakeEngine, gateway: Gateway
+) -> None:
+    buyer = await connect(BUYER)
+
+    await engine.stop()
+    code = await buyer.ends()
+
+    assert code == 1012
+    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["code"]) == ("shutdown", "engine_unavailable")
+    with pytest.raises(AssertionError, match="engine_unavailable"):
+        await connect(BUYER)
+    await engine.start()
+    await until(lambda: gateway.desk.available)
+    assert (await (await connect(BUYER)).ask("new_order", **order()))["ok"]
+
+
+async def test_the_loss_of_the_event_link_alone_keeps_the_sessions(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+    await buyer.ask("new_order", **order(1))
+
+    engine.drop_events()
+    answer = await buyer.ask("new_order", **order(2))
+
+    assert answer["ok"]
+
+
+async def private(peer: Peer, **fields: Any) -> dict[str, Any]:
+    answer = await peer.ask("subscribe", channel="private", **fields)
+    assert answer["ok"], answer
+    return answer
+
+
+async def test_the_private_stream_resumes_where_it_was_left(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    for number in range(5):
+        await buyer.ask("new_order", **order(number))
+
+    answer = await private(buyer, resume_from={"account_sequence": 2, "sequence": 2})
+    missed = [await buyer.push("private") for _ in range(3)]
+    await buyer.ask("cancel_order", client_order_id="o0")
+    live = await buyer.push("private")
+
+    assert answer["account_sequence"] == 2
+    assert [each["account_sequence"] for each in [*missed, live]] == [3, 4, 5, 6]
+    assert [each["client_order_id"] for each in missed] == ["o2", "o3", "o4"]
+    assert (live["status"], live["reason"]) == ("canceled", "canceled_by_owner")
+
+
+async def test_a_wrong_hint_only_makes_the_search_longer(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    for number in range(3):
+        await buyer.ask("new_order", **order(number))
+
+    await private(buyer, resume_from={"account_sequence": 0, "sequence": 3})
+
+    assert [(await buyer.push("private"))["account_sequence"] for _ in range(3)] == [1, 2, 3]
+
+
+async def test_without_resume_from_the_stream_starts_now(connect: Connect) -> None:
+    buyer = await connect(BUYER)
+    await buyer.ask("new_order", **order(1))
+
+    answer = await private(buyer)
+    await buyer.ask("new_order", **order(2))
+
+    assert answer["account_sequence"] == 1
+    assert (await buyer.push("private"))["account_sequence"] == 2
+
+
+async def test_depth_starts_with_a_snapshot_and_follows(connect: Connect) -> None:
+    seller, buyer = await connect(SELLER), await connect(BUYER)
+    await seller.ask("new_order", **order(1, side="sell", lot="7"))
+
+    await buyer.ask("subscribe", channel="depth", instruments=["RB12-9-SG"])
+    snapshot = await buyer.push("depth")
+    await buyer.ask("new_order", **order(2))
+    delta = await buyer.push("depth")
+    await buyer.ask("unsubscribe", channel="depth", instruments=["RB12-9-SG"])
+
+    assert (snapshot["type"], snapshot["asks"]) == ("snapshot", [["2330.00", "10.004", 1]])
+    assert (delta["previous_sequence"], delta["asks"]) == (snapshot["sequence"], [["2330.00", "0.000", 0]])
+
+
+async def test_orders_of_one_turn_leave_in_one_frame(connect: Connect, gateway: Gateway) -> None:
+    buyer = await connect(BUYER)
+    link = gateway.feed._link
+    assert link is not None
+    sizes: list[int] = []
+    send = link.send
+    link.send = lambda commands: (sizes.append(len(commands)), send(commands))[1]  # type: ignore[func-returns-value,method-assign]
+
+    for number in range(20):
+        await buyer.socket.send_str(json.dumps({"op": "new_order", "id": f"n{number}"} | order(number)))
+    for number in range(20):
+        assert (await buyer.response(f"n{number}"))["ok"]
+
+    assert sum(sizes) == 20
+    assert len(sizes) < 20
+
+
+async def test_a_stop_is_announced_and_closes_with_1012(connect: Connect, gateway: Gateway) -> None:
+    buyer = await connect(BUYER)
+
+    stopping = asyncio.create_task(gateway.stop())
+
+    assert await buyer.ends() == 1012
+    await stopping
+    assert buyer.pushes[-1]["code"] == "shutting_down"
+
+
+async def test_a_full_gateway_says_so(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 0)
+
+    url = f"http://127.0.0.1:{gateway.port}/ws"
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        assert answer.status == 503
+        assert (await answer.json())["error"]["code"] == "too_many_connections"
