@@ -1,9 +1,15 @@
 """`python -m engine`: serve the exchange, or compile its kernels."""
 
+import shutil
 import sys
 import time
+from pathlib import Path
+from typing import Final
 
 import click
+
+NOTEWORTHY_S: Final = 3.0  # a compilation of so long is worth a line
+CODE_VERSIONS_KEPT: Final = 4
 
 
 @click.group()
@@ -18,12 +24,12 @@ def serve() -> None:
 
     from engine.command_log import LogError
     from engine.location import Location, LocationError
-    from engine.service import run
+    from engine.service import SettingsError, run
 
     sys.setswitchinterval(1e-4)  # design law 3: a sync beside a holder of the lock takes 11 ms instead of 0.2
     try:
         uvloop.run(run(Location.from_environment()))
-    except (LocationError, LogError) as error:
+    except (SettingsError, LocationError, LogError) as error:
         click.echo(f"engine: {error}", err=True)
         sys.exit(2)
     except OSError as error:
@@ -33,8 +39,8 @@ def serve() -> None:
         sys.exit(1)
 
 
-@main.command()
-def compile() -> None:
+@main.command("compile")
+def compile_kernels() -> None:
     """Compile the kernels into the cache; does nothing when they are there."""
     started = time.monotonic()
     from engine.core.jit import cache_directory
@@ -46,16 +52,21 @@ def compile() -> None:
     from engine.exchange import Exchange
     from engine.records import empty_commands
 
-    Exchange(Capacity(orders=64, levels=64, instruments=1, accounts=2, lots=2, day=2)).apply(
-        empty_commands(0)
-    )
-    for old in directory.parent.iterdir():
-        if old != directory:
-            for path in sorted(old.rglob("*"), reverse=True):
-                path.unlink() if path.is_file() else path.rmdir()
-            old.rmdir()
-    if time.monotonic() - started > 3:
+    tiny = Capacity(orders=64, levels=64, instruments=1, accounts=2, lots=2, day=2)
+    Exchange(tiny).apply(empty_commands(0))
+    _forget_old(directory)
+    if time.monotonic() - started > NOTEWORTHY_S:
         click.echo(f"compiled in {time.monotonic() - started:.0f} s", err=True)
+
+
+def _forget_old(directory: Path) -> None:
+    """Remove the machine code of all but the CODE_VERSIONS_KEPT latest versions: others may be running."""
+    if not directory.is_dir():
+        return
+    directory.touch()
+    versions = sorted(directory.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    for old in versions[:-CODE_VERSIONS_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 if __name__ == "__main__":

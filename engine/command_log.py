@@ -4,25 +4,30 @@ Law: blocks are valid from the first to the last, each naming its predecessor's 
 most the last one is torn, because one block is in flight at a time. A valid block behind an invalid one is
 corruption, not a crash.
 
-    segment  00000001.log  zero-filled once, SEGMENT_BYTES long, blocks one after another
+    segment  00000001.log  zero-filled once, blocks one after another
     block    header (64 bytes) | COMMAND records | zeroes up to a multiple of 4,096, so that no synced sector
              is rewritten
     header   magic version flags | epoch segment | block sequence | first command sequence | count length
-             | CRC32C of the previous block's header, of the records, of this header
+             | CRC32C of the previous block's header, of the records | log | CRC32C of this header
+
+`log` is a number drawn when the log is begun: a segment of another exchange is known by it, and a client
+cannot write what looks like a header into the fields of its orders.
 
     LogError                 the log cannot be used; the message says where and what to do
     ├── CorruptLogError      an invalid block with a valid one behind it, or a foreign or newer file
     └── LogFullError         no room for the next block and no next segment
 """
 
+import secrets
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import google_crc32c
 import numpy as np
 
-from engine.disk import Disk, File
+from engine.disk import NO_SPACE, Disk, File
 from engine.records import COMMAND, RECORD_BYTES, Records
 from engine.vocabulary import RECORD_VERSION
 
@@ -32,6 +37,8 @@ HEADER_BYTES: Final = 64
 SEGMENT_BYTES: Final = 64 << 20
 BLOCK_COMMANDS_MAX: Final = 4096
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
+CLOSE_S: Final = 0.2
+RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
 
 HEADER: Final = np.dtype(
     [
@@ -46,8 +53,7 @@ HEADER: Final = np.dtype(
         ("length", "<u4"),
         ("previous_crc", "<u4"),
         ("records_crc", "<u4"),
-        ("reserved", "<u4"),
-        ("reserved_2", "<u4"),
+        ("log", "<u8"),
         ("header_crc", "<u4"),
     ]
 )
@@ -67,76 +73,103 @@ class LogFullError(LogError):
 
 
 class CommandLog:
-    """The file implementation of the port `append`, `read`, `nearly_full`."""
+    """The file implementation of the port: `recover`, `resume`, then `append` from one thread."""
 
-    def __init__(self, disk: Disk, epoch: int, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Open the log on `disk` and find its end. Raises LogError."""
-        self._disk, self.epoch, self._segment_bytes = disk, epoch, segment_bytes
-        self._segments = [name for name in disk.names() if name.endswith(".log")]
-        for number, name in enumerate(self._segments, 1):
-            if name != segment_name(number):
-                raise CorruptLogError(
-                    f"segment {segment_name(number)} is missing; restore it, nothing was changed"
-                )
-        self._block, self._previous_crc, self.sequence = 0, 0, 0
-        self._number, self._offset = 0, 0  # of the segment that takes the next block, and where
+    def __init__(self, disk: Disk, segment_bytes: int = SEGMENT_BYTES, retry_s: float = RETRY_S) -> None:
+        """Look at the log on `disk`; nothing is changed before `resume`. Raises CorruptLogError, OSError."""
+        self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
+        segments = [name for name in disk.names() if name.endswith(".log")]
+        _refuse_gap(segments)
+        self.epoch = 0  # of the last block; after `resume`, of the blocks to come
+        self.sequence = 0  # of the last durable command
+        self._log, self._block, self._previous_crc = 0, 0, 0
+        self._number, self._offset = 1, 0  # of the segment that takes the next block, and where
+        self._size = 0  # bytes of that segment
         self._file: File | None = None
-        self._made = len(self._segments)  # segments that exist
+        self._writing = False  # stays true when a write or sync has failed
+        self._made = len(segments)  # segments that exist
         self._maker: threading.Thread | None = None
-        self.trouble: OSError | None = None  # why the next segment could not be made
+        self._maker_lock = threading.Lock()
+        self._made_at_s = 0.0  # monotonic time of the last attempt
+        self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
+        self.trouble: OSError | None = None  # no space for the next segment
 
     def recover(self) -> Iterator[Records]:
-        """Yield every block's commands in order, then cut a torn tail; call once, before `append`."""
-        for number, name in enumerate(self._segments, 1):
-            file = self._disk.open(name)
-            size, offset = self._disk.size(name), 0
-            while (header := self._valid_block(file, number, offset, size)) is not None:
-                yield self._accept(file, header, offset)
-                offset += block_bytes(int(header["count"]))
-            self._refuse_hole(file, number, offset, size)
-            if offset > 0 or number == 1:
-                self._place(file, number, offset)
-            else:
+        """Yield every block's commands (read-only) in order; change nothing. Raises LogError, OSError."""
+        for number in range(1, self._made + 1):
+            name = segment_name(number)
+            file, size, offset = self._disk.open(name), self._disk.size(name), 0
+            try:
+                while (found := self._following_block(file, number, offset, size)) is not None:
+                    header, records = found
+                    offset += block_bytes(len(records))
+                    self._accept(header, number, offset)
+                    yield records
+                self._refuse_hole(file, number, offset, size)
+            finally:
                 file.close()
-        if self._file is None:
-            self._disk.create(segment_name(1), self._segment_bytes)
-            self._made = 1
-            self._place(self._disk.open(segment_name(1)), 1, 0)
-        else:
-            self._zero_tail()
+
+    def resume(self, epoch: int) -> None:
+        """Cut the torn tail, get ready for blocks of `epoch`; once, after `recover`. Raises LogError, OSError."""
+        assert self._file is None, "a log is resumed once"
+        assert epoch > self.epoch, "a start has an epoch of its own"
+        self.epoch = epoch
+        if self._block == 0:
+            self._log = secrets.randbits(64)
+        if self._made == 0:
+            self._make_first()
+        for number in range(self._number, self._made + 1):
+            self._zero_tail(number, self._offset if number == self._number else 0)
+        self._place(self._number, self._offset)
         self._prepare_next()
 
     def append(self, commands: Records) -> None:
         """Write one block and sync it; it is durable when this returns. Runs on the disk's thread. Raises
-        OSError, LogError.
+        OSError, LogFullError.
         """
         assert 0 < len(commands) <= BLOCK_COMMANDS_MAX, "a block holds 1 to BLOCK_COMMANDS_MAX commands"
+        assert self._file is not None, "recover() and resume() come before append()"
+        assert not self._writing, "a write or sync that failed is never tried again"
+        if self._fault is not None:
+            raise self._fault
         length = block_bytes(len(commands))
-        if self._offset + length > self._segment_bytes:
-            self._roll()
-        block = self._encode(commands, length)
-        assert self._file is not None, "recover() comes before append()"
-        self._file.write(self._offset, memoryview(block))
+        if self._offset + length > self._size:
+            self._roll(length)
+        self._writing = True
+        self._file.write(self._offset, self._encode(commands, length))
         self._file.sync()
+        self._writing = False
         self._offset += length
         self._block += 1
         self.sequence = int(commands["sequence"][-1])
 
     def nearly_full(self) -> bool:
-        """True when the segment is filling up and there is no next one: the door then takes cancels only."""
-        return self._made <= self._number and self._offset > NEARLY_FULL * self._segment_bytes
+        """True when the segment fills up and the disk has no space for the next: cancels only."""
+        no_next = self._made <= self._number and self.trouble is not None
+        return no_next and self._offset > NEARLY_FULL * self._size
+
+    def has_room(self, commands: int) -> bool:
+        """True when so many commands fit into the segments that exist, in as few blocks as they need."""
+        full_blocks, rest = divmod(commands, BLOCK_COMMANDS_MAX)
+        needed = full_blocks * block_bytes(BLOCK_COMMANDS_MAX) + (block_bytes(rest) if rest else 0)
+        room, spare = self._size - self._offset, self._made - self._number
+        if spare > 0:  # the end of a segment stays empty when a block does not fit there
+            largest = block_bytes(min(commands, BLOCK_COMMANDS_MAX))
+            room = max(0, room - largest) + spare * max(0, self._segment_bytes - largest)
+        return needed <= room
 
     def retry(self) -> None:
-        """Try again to make the next segment, after the operator has freed space."""
-        if self.trouble is not None:
+        """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
+        if self.trouble is not None and time.monotonic() - self._made_at_s >= self._retry_s:
             self._prepare_next()
 
     def close(self) -> None:
-        """Wait for the segment in the making and close the file."""
+        """Close the file; a segment in the making is waited for a little, and may stay half-made."""
         if self._maker is not None:
-            self._maker.join()
+            self._maker.join(CLOSE_S)
         if self._file is not None:
             self._file.close()
+            self._file = None
 
     def _encode(self, commands: Records, length: int) -> bytearray:
         block = bytearray(length)
@@ -147,103 +180,145 @@ class CommandLog:
         header["segment"], header["block"], header["count"] = self._number, self._block, len(commands)
         header["first_sequence"], header["length"] = commands["sequence"][0], len(records)
         header["previous_crc"], header["records_crc"] = self._previous_crc, google_crc32c.value(records)
+        header["log"] = self._log
         self._previous_crc = google_crc32c.value(header.tobytes()[: HEADER_BYTES - 4])
         header["header_crc"] = self._previous_crc
         block[:HEADER_BYTES] = header.tobytes()
         return block
 
-    def _read_header(self, file: File, offset: int, size: int) -> np.void | None:
-        if offset + BLOCK_ALIGNMENT > size:
+    def _following_block(
+        self, file: File, number: int, offset: int, size: int
+    ) -> tuple[np.void, Records] | None:
+        """The block at `offset` if it is whole. Raises CorruptLogError if it does not follow the last one."""
+        found = read_block(file, number, offset, size)
+        if found is None:
             return None
-        raw = file.read(offset, HEADER_BYTES)
-        header: np.void = np.frombuffer(raw, HEADER)[0]
-        if int(header["magic"]) != MAGIC or google_crc32c.value(raw[:-4]) != int(header["header_crc"]):
-            return None
-        if int(header["version"]) > RECORD_VERSION:
+        header, _ = found
+        here = f"{segment_name(number)}, offset {offset}"
+        if int(header["segment"]) != number or (self._block and int(header["log"]) != self._log):
             raise CorruptLogError(
-                f"the log was written by a newer version ({int(header['version'])}); start that version, "
-                "nothing was changed"
+                f"{here}: a block of segment {int(header['segment'])} of "
+                f"{'this' if int(header['log']) == self._log else 'another'} log; "
+                "a file was exchanged: put the right one back, nothing was changed"
             )
-        if offset + block_bytes(int(header["count"])) > size:
-            return None
-        records = file.read(offset + HEADER_BYTES, int(header["length"]))
-        if len(records) != int(header["count"]) * RECORD_BYTES:
-            return None
-        return header if google_crc32c.value(records) == int(header["records_crc"]) else None
-
-    def _valid_block(self, file: File, number: int, offset: int, size: int) -> np.void | None:
-        """The header at `offset` if its block is whole and follows the one before."""
-        header = self._read_header(file, offset, size)
-        if header is None:
-            return None
-        follows = int(header["block"]) == self._block and int(header["previous_crc"]) == self._previous_crc
         if (
-            not follows
-            or int(header["segment"]) != number
+            int(header["block"]) != self._block
+            or int(header["previous_crc"]) != self._previous_crc
             or int(header["first_sequence"]) != self.sequence + 1
+            or int(header["epoch"]) < self.epoch
         ):
-            raise CorruptLogError(
-                f"{segment_name(number)}, offset {offset}: a block that does not follow the one before it; "
-                "a segment was exchanged or lost: restore it, nothing was changed"
-            )
-        return header
+            raise self._damage(here)
+        return found
 
-    def _accept(self, file: File, header: np.void, offset: int) -> Records:
-        records = np.frombuffer(file.read(offset + HEADER_BYTES, int(header["length"])), COMMAND)
+    def _accept(self, header: np.void, number: int, end: int) -> None:
+        self._log, self.epoch = int(header["log"]), int(header["epoch"])
         self._block, self._previous_crc = self._block + 1, int(header["header_crc"])
-        self.sequence = int(records["sequence"][-1])
-        return records
+        self.sequence += int(header["count"])
+        self._number, self._offset = number, end
 
     def _refuse_hole(self, file: File, number: int, offset: int, size: int) -> None:
         """Scan behind the first invalid block: a valid one there means corruption in the middle."""
         for later in range(offset + BLOCK_ALIGNMENT, size, BLOCK_ALIGNMENT):
-            if self._read_header(file, later, size) is not None:
-                raise CorruptLogError(
-                    f"{segment_name(number)}, offset {offset}: an invalid block, and a valid one behind it "
-                    f"at {later}; this is damage, not a crash: restore a copy, nothing was changed"
-                )
+            found = read_block(file, number, later, size)
+            if found is not None and (self._block == 0 or int(found[0]["log"]) == self._log):
+                raise self._damage(f"{segment_name(number)}, offset {later}")
 
-    def _place(self, file: File, number: int, offset: int) -> None:
+    def _damage(self, later: str) -> CorruptLogError:
+        return CorruptLogError(
+            f"{segment_name(self._number)}, offset {self._offset}: an invalid block, and a valid one behind "
+            f"it ({later}); this is damage, not a crash: restore a copy, nothing was changed"
+        )
+
+    def _place(self, number: int, offset: int) -> None:
+        name = segment_name(number)
+        file, size = self._disk.open(name), self._disk.size(name)
         if self._file is not None:
             self._file.close()
-        self._file, self._number, self._offset = file, number, offset
+        self._file, self._size, self._number, self._offset = file, size, number, offset
 
-    def _zero_tail(self) -> None:
-        """Overwrite what a torn block may have left."""
-        assert self._file is not None, "a segment is open"
-        size = self._disk.size(segment_name(self._number))
-        length = min(block_bytes(BLOCK_COMMANDS_MAX), size - self._offset)
-        if any(self._file.read(self._offset, length)):
-            self._file.write(self._offset, bytes(length))
-            self._file.sync()
+    def _zero_tail(self, number: int, offset: int) -> None:
+        """Overwrite what a torn block may have left behind `offset` of a segment."""
+        file = self._disk.open(segment_name(number))
+        try:
+            length = min(block_bytes(BLOCK_COMMANDS_MAX), self._disk.size(segment_name(number)) - offset)
+            if file.read(offset, length).count(0) != length:
+                file.write(offset, bytes(length))
+                file.sync()
+        finally:
+            file.close()
 
-    def _roll(self) -> None:
+    def _roll(self, length: int) -> None:
         """Go on in the next segment."""
         if self._maker is not None:
             self._maker.join()
+        if self._fault is not None:
+            raise self._fault
         if self._made <= self._number:
             raise LogFullError(
                 f"the disk of the command log is full ({self.trouble}); free space and start again"
             )
-        self._place(self._disk.open(segment_name(self._number + 1)), self._number + 1, 0)
-        self._zero_tail()
+        self._place(self._number + 1, 0)
+        assert length <= self._size, "a segment holds the largest block"
         self._prepare_next()
+
+    def _make_first(self) -> None:
+        try:
+            self._disk.create(segment_name(1), self._segment_bytes)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise LogFullError(
+                f"no space for the command log's first segment of {self._segment_bytes >> 20} MiB ({error}); "
+                "free space, set LECONG_DATA to another disk, or LECONG_LOG_SEGMENT_MIB to less"
+            ) from error
+        self._made = 1
 
     def _prepare_next(self) -> None:
         """Make the next segment in the background."""
-        if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
-            return
-        self._maker = threading.Thread(target=self._make_next, name="segment-maker", daemon=True)
-        self._maker.start()
+        with self._maker_lock:
+            if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
+                return
+            self._made_at_s = time.monotonic()
+            self._maker = threading.Thread(target=self._make_next, name="segment-maker", daemon=True)
+            self._maker.start()
 
     def _make_next(self) -> None:
         try:
             self._disk.create(segment_name(self._made + 1), self._segment_bytes)
         except OSError as error:
-            self.trouble = error
+            if error.errno in NO_SPACE:
+                self.trouble = error
+            else:
+                self._fault = error
         else:
-            self.trouble = None
             self._made += 1
+            self.trouble = None
+
+
+def read_block(file: File, number: int, offset: int, size: int) -> tuple[np.void, Records] | None:
+    """Header and commands of the block at `offset`, or None where there is no whole one. Raises
+    CorruptLogError for a newer version's, OSError.
+    """
+    if offset + BLOCK_ALIGNMENT > size:
+        return None
+    raw = file.read(offset, HEADER_BYTES)
+    if len(raw) < HEADER_BYTES:
+        return None
+    header: np.void = np.frombuffer(raw, HEADER)[0]
+    if int(header["magic"]) != MAGIC or google_crc32c.value(raw[:-4]) != int(header["header_crc"]):
+        return None
+    if int(header["version"]) > RECORD_VERSION:
+        raise CorruptLogError(
+            f"{segment_name(number)}, offset {offset}: written by a newer version "
+            f"({int(header['version'])}, this is {RECORD_VERSION}); start that one, nothing was changed"
+        )
+    count = int(header["count"])
+    if not 0 < count <= BLOCK_COMMANDS_MAX or int(header["length"]) != count * RECORD_BYTES:
+        return None
+    body = file.read(offset + HEADER_BYTES, count * RECORD_BYTES)
+    if len(body) != count * RECORD_BYTES or google_crc32c.value(body) != int(header["records_crc"]):
+        return None
+    return header, np.frombuffer(body, COMMAND)
 
 
 def segment_name(number: int) -> str:
@@ -255,3 +330,13 @@ def block_bytes(count: int) -> int:
     """Bytes of a block of `count` commands with its header and padding."""
     used = HEADER_BYTES + count * RECORD_BYTES
     return -(-used // BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT
+
+
+def _refuse_gap(segments: list[str]) -> None:
+    for number, name in enumerate(segments, 1):
+        if name > segment_name(number) and name[:-4].isdigit():
+            raise CorruptLogError(
+                f"segment {segment_name(number)} is missing; put it back, nothing was changed"
+            )
+        if name != segment_name(number):
+            raise CorruptLogError(f"{name} is not a segment of the command log; take it away")

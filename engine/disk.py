@@ -3,24 +3,26 @@
 Law: what `sync` has returned for is on the medium; a write or sync that failed is never tried again.
 """
 
+import errno
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-ZEROES_BYTES = 1 << 20
+ZEROES_BYTES: Final = 1 << 20
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an operator mends by freeing space
 
 
 class File(Protocol):
     """An open file of the log."""
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at `offset`. Raises OSError."""
 
     def sync(self) -> None:
         """Return when all that was written is on the medium. Raises OSError."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes at `offset`."""
+        """Up to `length` bytes at `offset`. Raises OSError."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -30,19 +32,19 @@ class Disk(Protocol):
     """One folder of log files."""
 
     def names(self) -> list[str]:
-        """The files of the folder, sorted."""
+        """The files of the folder, sorted, without half-made ones."""
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Bytes of a file. Raises OSError."""
 
     def open(self, name: str) -> File:
-        """Open an existing file for reading and writing past the page cache's memory of earlier failures."""
+        """Open an existing file, to be read from the medium and not from memory. Raises OSError."""
 
     def create(self, name: str, size: int) -> None:
-        """Make a file of `size` zero bytes, on the medium with its name; whole or not at all."""
+        """Make a file of `size` zero bytes, on the medium, whole or not at all. Raises OSError."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Give a small file new content, all on the medium, whole or not at all."""
+        """Give a small file new content, on the medium, whole or not at all. Raises OSError."""
 
 
 class PosixFile:
@@ -52,19 +54,16 @@ class PosixFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at `offset`. Raises OSError."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._descriptor, view, offset)
-            view, offset = view[written:], offset + written
+        write_whole(self._descriptor, offset, data)
 
     def sync(self) -> None:
         """fdatasync: the size never changes, so the data is enough."""
         os.fdatasync(self._descriptor)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes at `offset`."""
+        """Up to `length` bytes at `offset`. Raises OSError."""
         return os.pread(self._descriptor, length, offset)
 
     def close(self) -> None:
@@ -80,49 +79,64 @@ class PosixDisk:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
-        """The files of the folder, sorted; half-made ones (.tmp) are removed first."""
-        for half_made in self._folder.glob("*.tmp"):
-            half_made.unlink()
-        return sorted(path.name for path in self._folder.iterdir())
+        """The files of the folder, sorted; a half-made one (.tmp) is overwritten when it is made again."""
+        return sorted(path.name for path in self._folder.iterdir() if path.suffix != ".tmp")
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Bytes of a file. Raises OSError."""
         return (self._folder / name).stat().st_size
 
     def open(self, name: str) -> PosixFile:
-        """Open an existing file."""
+        """Open an existing file. Raises OSError."""
         return PosixFile(self._folder / name)
 
     def create(self, name: str, size: int) -> None:
         """Zero-fill `name`.tmp, sync, rename, sync the folder: fallocate alone would make every later sync
-        dearer.
+        dearer. Raises OSError; ENOSPC before the first byte where the file cannot fit.
         """
+        if _free_bytes(self._folder) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder / name))
+        self._write_beside(name, size)
+        self._publish(name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write `name`.tmp, sync, rename, sync the folder. Raises OSError."""
+        self._write_beside(name, len(data), data)
+        self._publish(name)
+
+    def _write_beside(self, name: str, size: int, data: bytes = bytes(ZEROES_BYTES)) -> None:
+        """Write `data` over and over until `name`.tmp has `size` bytes, and sync it."""
         beside = self._folder / f"{name}.tmp"
-        zeroes = bytes(ZEROES_BYTES)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            with beside.open("wb") as file:
-                for offset in range(0, size, ZEROES_BYTES):
-                    file.write(zeroes[: min(ZEROES_BYTES, size - offset)])
-                file.flush()
-                os.fsync(file.fileno())
+            for offset in range(0, size, len(data) or 1):
+                write_whole(descriptor, offset, memoryview(data)[: size - offset])
+            os.fsync(descriptor)
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-        self._publish(beside, name)
+        finally:
+            os.close(descriptor)
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write `name`.tmp, sync, rename, sync the folder."""
-        beside = self._folder / f"{name}.tmp"
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        self._publish(beside, name)
-
-    def _publish(self, beside: Path, name: str) -> None:
-        beside.rename(self._folder / name)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+    def _publish(self, name: str) -> None:
+        (self._folder / f"{name}.tmp").rename(self._folder / name)
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of `data` at `offset`, however many calls that takes. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        if written == 0:
+            raise OSError(errno.EIO, "the disk takes no more bytes and does not say why")
+        view, offset = view[written:], offset + written
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

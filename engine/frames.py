@@ -42,37 +42,48 @@ class Frame(IntEnum):
     HELLO = 7
 
 
+COMMANDS_MAX: Final = 1 << 16  # of one COMMANDS frame: as many as the engine's inbox holds
+
+KINDS: Final = frozenset(Frame)
 CARRIES_COMMANDS: Final = frozenset({Frame.COMMANDS, Frame.QUERY, Frame.SUBSCRIBE})
 
 
 def frame(kind: Frame, records: Records) -> bytes:
     """The bytes of one frame."""
+    assert 0 < len(records) <= FRAME_RECORDS_MAX, "a frame carries 1 to FRAME_RECORDS_MAX records"
     return HEAD.pack(kind, RECORD_VERSION, len(records)) + as_words(records).tobytes()
 
 
 class FrameReader:
     """Cuts a stream of bytes into frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, records_max: int = FRAME_RECORDS_MAX) -> None:
+        """Accept frames of up to `records_max` records; one such frame is the most that is kept in memory."""
+        self._records_max = records_max
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[Frame, Records]]:
-        """Add bytes; yield every frame that is now whole. Raises LinkError."""
+        """Add bytes; yield every frame that is now whole, its records read-only. Raises LinkError."""
         self._buffer += data
         start = 0
         while len(self._buffer) - start >= HEAD.size:
-            kind, version, count = HEAD.unpack_from(self._buffer, start)
-            if version != RECORD_VERSION:
-                raise LinkError(
-                    f"a frame of version {version}, this side speaks {RECORD_VERSION}; update the other one"
-                )
-            if count > FRAME_RECORDS_MAX or kind not in Frame._value2member_map_:
-                raise LinkError(f"not a frame: kind {kind}, {count} records")
+            kind, count = self._head(start)
             end = start + HEAD.size + count * RECORD_BYTES
             if end > len(self._buffer):
                 break
             layout = COMMAND if kind in CARRIES_COMMANDS else EVENT
-            body = bytes(self._buffer[start + HEAD.size : end])
+            with memoryview(self._buffer) as view:
+                body = bytes(view[start + HEAD.size : end])
             start = end
-            yield Frame(kind), np.frombuffer(body, layout)
+            yield kind, np.frombuffer(body, layout)
         del self._buffer[:start]
+
+    def _head(self, start: int) -> tuple[Frame, int]:
+        kind, version, count = HEAD.unpack_from(self._buffer, start)
+        if version != RECORD_VERSION:
+            raise LinkError(
+                f"a frame of version {version}, this side speaks {RECORD_VERSION}; update the older one"
+            )
+        if kind not in KINDS or not 0 < count <= self._records_max:
+            raise LinkError(f"not a frame: kind {kind}, {count} records (1 to {self._records_max})")
+        return Frame(kind), count

@@ -11,13 +11,13 @@ from typing import Final, Self, cast
 
 import numpy as np
 
-from engine.frames import Frame, FrameReader, LinkDownError, LinkError, frame
+from engine.frames import COMMANDS_MAX, Frame, FrameReader, LinkDownError, LinkError, frame
 from engine.records import EVENT, ORDER, Records, commands_of, joined
-from engine.vocabulary import Command, Event
+from engine.vocabulary import Command, Event, Reason
 
 HELLO_S: Final = 5.0
-READ_BYTES: Final = 1 << 18
 UNREAD_BATCHES_MAX: Final = 64  # then the socket is left alone until the reader has caught up
+UNSENT_BYTES_MAX: Final = 64 << 20  # of commands that the engine does not take; then it counts as gone
 
 
 def _ignore(refused: Records) -> None:
@@ -43,13 +43,18 @@ class _Link(asyncio.Protocol):
         try:
             for kind, records in self._reader.feed(data):
                 if kind is Frame.HELLO:
-                    hello = records.view(ORDER)[0]
-                    self.epoch, self.sequence = int(hello["order_id"]), int(hello["sequence"])
-                    self._hello.set_result(records)
+                    self._greeted(records)
                 else:
                     self._receive(kind, records)
         except LinkError:
             self.close()
+
+    def _greeted(self, records: Records) -> None:
+        if self._hello.done():
+            raise LinkError("the engine greets once")
+        row = records.view(ORDER)[0]
+        self.epoch, self.sequence = int(row["order_id"]), int(row["sequence"])
+        self._hello.set_result(records)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._gone.set()
@@ -78,14 +83,29 @@ class _Link(asyncio.Protocol):
     @classmethod
     async def _dial(cls, path: Path) -> Self:
         loop = asyncio.get_running_loop()
+        link: Self | None = None
         try:
             _, link = await loop.create_unix_connection(cls, str(path))
             await asyncio.wait_for(asyncio.shield(link._hello), HELLO_S)
-        except (OSError, TimeoutError) as error:
+        except BaseException as error:
+            if link is not None:
+                link.close()
+            if not isinstance(error, OSError | TimeoutError):
+                raise
             raise LinkDownError(
-                f"the engine does not answer on {path} ({error}); start it, or wait while it recovers"
+                f"the engine does not answer on {path} ({error or 'silence'}); start it, or wait while it "
+                "recovers"
             ) from error
         return link
+
+    def _write(self, kind: Frame, records: Records) -> None:
+        """Send one frame in one write. Raises LinkDownError."""
+        if self._transport is None or self._transport.is_closing():
+            raise LinkDownError("the engine is gone; connect again")
+        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self._transport.abort()
+            raise LinkDownError("the engine does not read; connect again when it does")
+        self._transport.write(frame(kind, records))
 
 
 class CommandLink(_Link):
@@ -103,25 +123,27 @@ class CommandLink(_Link):
         return await cls._dial(path)
 
     def send(self, commands: Records) -> None:
-        """Send COMMAND records as one frame, in one write. Raises LinkDownError."""
-        if self._transport is None or self._transport.is_closing():
-            raise LinkDownError("the engine is gone; connect again")
-        self._transport.write(frame(Frame.COMMANDS, commands))
+        """Send COMMAND records at once, as one frame up to COMMANDS_MAX. Raises LinkDownError."""
+        for at in range(0, len(commands), COMMANDS_MAX):
+            self._write(Frame.COMMANDS, commands[at : at + COMMANDS_MAX])
 
     async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
-        """The rows that answer a question, last END with the state's sequence. Raises LinkDownError."""
-        if self._transport is None or self._transport.is_closing():
-            raise LinkDownError("the engine is gone; connect again")
+        """The rows that answer a question, last END with the state's sequence. Raises LinkDownError; also
+        when too many questions wait at the engine.
+        """
         self._asked += 1
         tag = self._asked
         answer: asyncio.Future[Records] = asyncio.get_running_loop().create_future()
         self._questions[tag] = (answer, [])
         question = commands_of({"kind": kind, "account": account, "instrument": instrument, "tag": tag})
-        self._transport.write(frame(Frame.QUERY, question))
         try:
-            return await answer
+            self._write(Frame.QUERY, question)
+            rows = await answer
         finally:
             self._questions.pop(tag, None)
+        if rows["reason"][-1] == Reason.QUEUE_FULL:
+            raise LinkDownError("too many questions wait at the engine; ask again")
+        return rows
 
     def _receive(self, kind: Frame, records: Records) -> None:
         if kind is Frame.REFUSED:
@@ -154,32 +176,30 @@ class EventLink(_Link):
         Raises LinkDownError.
         """
         link = await cls._dial(path)
-        assert link._transport is not None, "a greeted link has a transport"
-        wish = commands_of({"sequence": after, "account": account, "due_ns": until})
-        link._transport.write(frame(Frame.SUBSCRIBE, wish))
+        link._write(Frame.SUBSCRIBE, commands_of({"sequence": after, "account": account, "due_ns": until}))
         return link
 
     async def __aiter__(self) -> AsyncIterator[Records]:
         while (batch := await self._batches.get()) is not None:
-            if (
-                self._paused
-                and self._transport is not None
-                and self._batches.qsize() < UNREAD_BATCHES_MAX // 2
-            ):
-                self._paused = False
-                self._transport.resume_reading()
+            if self._paused and self._batches.qsize() < UNREAD_BATCHES_MAX // 2:
+                self._listen(True)
             yield batch
+        self._batches.put_nowait(None)  # the end stays the end for whoever iterates again
 
     def _receive(self, kind: Frame, records: Records) -> None:
         if kind is Frame.EVENTS:
             self._batches.put_nowait(records)
-            if (
-                not self._paused
-                and self._batches.qsize() >= UNREAD_BATCHES_MAX
-                and self._transport is not None
-            ):
-                self._paused = True
-                self._transport.pause_reading()
+            if not self._paused and self._batches.qsize() >= UNREAD_BATCHES_MAX:
+                self._listen(False)
+
+    def _listen(self, listening: bool) -> None:
+        self._paused = not listening
+        if self._transport is None or self._transport.is_closing():
+            return
+        if listening:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _lost(self) -> None:
         self._batches.put_nowait(None)

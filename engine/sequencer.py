@@ -4,11 +4,12 @@
                    └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
 
 A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
-load. One block is in flight at a time. Questions are answered between batches, when all that was applied is
-durable.
+load. One block is in flight at a time. Questions are answered between batches, one at a time, when all that
+was applied is durable.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -17,14 +18,16 @@ import numpy as np
 import structlog
 
 from engine.clock import Clock
-from engine.command_log import BLOCK_COMMANDS_MAX, CommandLog
+from engine.command_log import BLOCK_ALIGNMENT, BLOCK_COMMANDS_MAX, CommandLog
 from engine.event_log import EventLog
 from engine.exchange import Exchange
-from engine.records import COMMAND, EVENT, Records, as_words, empty_commands
+from engine.frames import COMMANDS_MAX
+from engine.records import EVENT, RECORD_BYTES, Records, as_words, empty_commands, joined, select
 from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reason
 
-INBOX_COMMANDS_MAX: Final = 1 << 16
+INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
+PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # what the block in flight may be padded with
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 
 Reply = Callable[[Records], None]
@@ -37,12 +40,14 @@ class Sequencer:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
         self._inbox = empty_commands(INBOX_COMMANDS_MAX)
         self._batch = empty_commands(BLOCK_COMMANDS_MAX)
-        self._waiting = 0
-        self._questions: list[tuple[Records, Reply]] = []
+        self._waiting = 0  # commands in the inbox
+        self._in_flight = 0  # commands of the block that is being synced
+        self._questions: deque[tuple[Records, Reply]] = deque()
         self._work = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "disk")
         self._stopping = False
-        self.sequence = exchange.sequence
+        self._warned = False  # that sequence numbers run out
+        self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
     def submit(self, commands: Records) -> Records | None:
@@ -52,14 +57,16 @@ class Sequencer:
         reason = self._closed_door()
         if reason is Reason.DISK_FULL:
             cancels = commands["kind"] == Command.CANCEL_ORDER
-            self._take(commands[cancels])
-            return _refusals(commands[~cancels], reason)
-        if reason is Reason.NONE and self._waiting + len(commands) > INBOX_COMMANDS_MAX:
-            reason = Reason.QUEUE_FULL
-        if reason is not Reason.NONE:
-            return _refusals(commands, reason)
-        self._take(commands)
-        return None
+            refused, commands = _refusals(select(commands, ~cancels), reason), select(commands, cancels)
+        else:
+            refused = _refusals(commands[:0], reason)
+        if reason in (Reason.NONE, Reason.DISK_FULL):
+            reason = self._shortage(len(commands))
+        if reason is Reason.NONE:
+            self._take(commands)
+        else:
+            refused = joined([refused, _refusals(commands, reason)])
+        return refused if len(refused) else None
 
     def ask(self, question: Records, reply: Reply) -> None:
         """Answer a QUERY record when all that was applied is durable; beyond QUESTIONS_MAX it is answered
@@ -73,20 +80,27 @@ class Sequencer:
 
     async def run(self) -> None:
         """Work until `stop`. Raises OSError or LogError when the disk fails: the process must end (law 3)."""
-        loop = asyncio.get_running_loop()
-        while not (self._stopping and not self._waiting):
-            if not self._waiting and not self._questions:
-                await self._work.wait()
-            self._work.clear()
-            if self._waiting:
-                batch = self._next_batch()
-                durable = loop.run_in_executor(self._disk, self._log.append, batch)
-                events = self._exchange.apply(batch)
-                await durable
-                self.sequence = int(batch["sequence"][-1])
-                self._publish(events)
-            self._answer()
-        self._disk.shutdown()
+        try:
+            while not (self._stopping and not self._waiting and not self._questions):
+                if not self._waiting and not self._questions:
+                    await self._work.wait()
+                self._work.clear()
+                if self._waiting:
+                    await self._sequence_batch()
+                self._answer()
+        finally:
+            self._disk.shutdown()
+
+    async def _sequence_batch(self) -> None:
+        """Append and apply one batch at the same time; its events leave when both are done."""
+        batch = self._next_batch()
+        self._in_flight = len(batch)
+        durable = asyncio.get_running_loop().run_in_executor(self._disk, self._log.append, batch)
+        events = self._exchange.apply(batch)
+        await durable
+        self._in_flight = 0
+        self.sequence = int(batch["sequence"][-1])
+        self._publish(events)
 
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
@@ -96,18 +110,29 @@ class Sequencer:
     def _closed_door(self) -> Reason:
         if self._stopping:
             return Reason.SHUTTING_DOWN
-        if self.sequence > SEQUENCE_MAX - INBOX_COMMANDS_MAX:
-            return Reason.SEQUENCE_EXHAUSTED
-        if self._log.nearly_full():
+        if self._log.nearly_full() or self._events.nearly_full():
             self._log.retry()
+            self._events.retry()
             return Reason.DISK_FULL
         return Reason.NONE
 
+    def _shortage(self, count: int) -> Reason:
+        """Why `count` commands more cannot be taken, or NONE."""
+        taken = self._in_flight + self._waiting + count
+        if self.sequence + taken > SEQUENCE_MAX:
+            return Reason.SEQUENCE_EXHAUSTED
+        if self._waiting + count > INBOX_COMMANDS_MAX:
+            return Reason.QUEUE_FULL
+        if not self._log.has_room(taken + PADDING_COMMANDS):
+            self._log.retry()
+            return Reason.DISK_FULL if self._log.trouble is not None else Reason.QUEUE_FULL
+        return Reason.NONE
+
     def _take(self, commands: Records) -> None:
-        count = min(len(commands), INBOX_COMMANDS_MAX - self._waiting)
-        as_words(self._inbox)[self._waiting : self._waiting + count] = as_words(commands)[:count]
-        self._waiting += count
-        if count:
+        end = self._waiting + len(commands)
+        as_words(self._inbox)[self._waiting : end] = as_words(commands)
+        self._waiting = end
+        if end:
             self._work.set()
 
     def _next_batch(self) -> Records:
@@ -138,14 +163,16 @@ class Sequencer:
         self._events.append(events)
         self.grown.set()
         self.grown = asyncio.Event()
-        if self.sequence > SEQUENCE_MAX - SEQUENCES_LEFT_WARNING:
+        if self.sequence > SEQUENCE_MAX - SEQUENCES_LEFT_WARNING and not self._warned:
+            self._warned = True
             structlog.get_logger().warning(
                 "sequence numbers run out", sequence=self.sequence, maximum=SEQUENCE_MAX
             )
 
     def _answer(self) -> None:
-        questions, self._questions = self._questions, []
-        for question, reply in questions:
+        """Answer the oldest question; the others let the next batch go first."""
+        if self._questions:
+            question, reply = self._questions.popleft()
             reply(self._exchange.answer(question))
 
 
@@ -158,6 +185,3 @@ def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) ->
         commands["instrument"],
     )
     return rows
-
-
-assert COMMAND.itemsize == EVENT.itemsize, "one record size on every link"
