@@ -3,17 +3,15 @@ answer."""
 
 import asyncio
 import json
-from typing import Any
 
 import aiohttp
 import pytest
 
-from engine.vocabulary import Reason
 from gateway import outbox, server, trading
 from gateway.codec import encode
 from gateway.server import FRAME_BYTES_MAX, Gateway
 from gateway.session import signed_logon
-from tests.gateway.conftest import BUYER, OPERATOR, READER, SELLER, STRANGER, Connect, Peer, order, until
+from tests.gateway.conftest import BUYER, OPERATOR, SELLER, STRANGER, Connect, order, until
 from tests.gateway.fake_engine import FakeEngine
 
 
@@ -131,102 +129,6 @@ async def test_the_operator_moves_phase_reference_day_and_clock(connect: Connect
     assert [row["kind"] for row in engine.commands] == [33, 34, 35, 36]
 
 
-REFUSED_OF_A_BUYER = [
-    ("not json", "malformed_json", "$"),
-    ('{"op":"new_order"', "malformed_json", "$"),
-    ('{"op":"sing","id":"r"}', "unknown_op", "$.op"),
-    ({"op": "new_order", **order(), "leverage": 2}, "unknown_field", "$.leverage"),
-    ({"op": "new_order", **order(), "price": 2330}, "wrong_type", "$.price"),
-    ({"op": "new_order", **order(instrument="GOLD")}, "unknown_instrument", "$.instrument"),
-    ({"op": "new_order", **order(price="2330.001")}, "invalid_decimal", "$.price"),
-    ({"op": "new_order", **order(client_order_id="much too long for it")}, "invalid_client_order_id",
-     "$.client_order_id"),
-    ({"op": "cancel_order", "order_id": "9e9"}, "invalid_id", "$.order_id"),
-    ({"op": "deposit", "member": 2, "amount": "1.00", "reference": "x"}, "scope_missing", "$.op"),
-    ({"op": "set_phase", "phase": "closed"}, "scope_missing", "$.op"),
-    ({"op": "contracts", "member": 1}, "scope_missing", "$.member"),
-    ({"op": "subscribe", "channel": "gossip"}, "invalid_value", "$.channel"),
-    ({"op": "subscribe", "channel": "depth"}, "missing_field", "$.instruments"),
-    ({"op": "subscribe", "channel": "depth", "instruments": ["GOLD"]}, "unknown_instrument",
-     "$.instruments[0]"),
-    ({"op": "subscribe", "channel": "private", "resume_from": {"account_sequence": 99}}, "resume_ahead",
-     "$.resume_from.account_sequence"),
-    ({"op": "logon", "key": "", "timestamp_ns": 0, "signature": ""}, "already_logged_on", "$"),
-    ({"op": "contracts"}, "settlement_unavailable", "$"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("sent", "code", "path"), REFUSED_OF_A_BUYER)
-async def test_bad_input_has_a_named_error_and_no_effect(
-    connect: Connect, engine: FakeEngine, sent: Any, code: str, path: str
-) -> None:
-    buyer = await connect(BUYER)
-    text = sent if isinstance(sent, str) else json.dumps(sent | {"id": "r"})
-
-    await buyer.socket.send_str(text)
-    answer = await buyer.response(None if code == "malformed_json" else "r")
-
-    assert (answer["ok"], answer["error"]["code"], answer["error"]["path"]) == (False, code, path)
-    assert answer["error"]["message"]
-    assert answer["error"]["message_zh"]
-    assert engine.commands == []
-    assert (await buyer.ask("ping"))["ok"], "the session lives on"
-
-
-@pytest.mark.parametrize(
-    ("reason", "path"),
-    [
-        (Reason.PRICE_OFF_TICK, "$.price"),
-        (Reason.PRICE_EXCEEDS_BAND, "$.price"),
-        (Reason.QUANTITY_OFF_STEP, "$.quantity"),
-        (Reason.INSUFFICIENT_FUNDS, "$.quantity"),
-        (Reason.INSUFFICIENT_GOODS, "$.quantity"),
-        (Reason.UNKNOWN_LOT, "$.lot"),
-        (Reason.INSTRUMENT_CLOSED, "$.instrument"),
-    ],
-)
-async def test_the_engines_rejections_name_the_field(
-    connect: Connect, engine: FakeEngine, reason: Reason, path: str
-) -> None:
-    buyer = await connect(BUYER)
-    engine.rejecting = reason
-
-    answer = await buyer.ask("new_order", **order())
-
-    assert (answer["error"]["code"], answer["error"]["path"]) == (reason.name.lower(), path)
-    assert (answer["sequence"], answer["client_order_id"], answer["duplicate"]) == (1, "o1", False)
-
-
-async def test_someone_elses_order_is_unknown_and_stays(connect: Connect, engine: FakeEngine) -> None:
-    seller, buyer = await connect(SELLER), await connect(BUYER)
-    placed = await seller.ask("new_order", **order(1, side="sell", lot="7"))
-
-    answer = await buyer.ask("cancel_order", order_id=placed["order_id"])
-
-    assert (answer["error"]["code"], answer["error"]["path"]) == ("unknown_order", "$.order_id")
-    assert len(engine.live) == 1
-
-
-async def test_a_key_without_the_trade_scope_cannot_trade(connect: Connect, engine: FakeEngine) -> None:
-    reader = await connect(READER)
-
-    answer = await reader.ask("new_order", **order())
-
-    assert (answer["error"]["code"], engine.commands) == ("scope_missing", [])
-
-
-async def test_a_refusal_at_the_engines_door_says_that_a_retry_may_help(
-    connect: Connect, engine: FakeEngine
-) -> None:
-    buyer = await connect(BUYER)
-    engine.refusing = Reason.QUEUE_FULL
-
-    answer = await buyer.ask("new_order", **order())
-
-    assert (answer["error"]["code"], answer["error"]["retry"]) == ("queue_full", True)
-    assert "sequence" not in answer
-
-
 async def test_nothing_but_logon_and_ping_is_done_before_logon(connect: Connect, engine: FakeEngine) -> None:
     stranger = await connect()
 
@@ -327,92 +229,6 @@ async def test_a_peer_that_does_not_read_its_private_data_is_cut_off(
 
     assert await buyer.ends() in (1008, 1006)
     await until(lambda: connection.session not in gateway._connections)
-
-
-async def test_the_loss_of_the_engine_ends_sessions_but_not_the_gateway(
-    connect: Connect, engine: FakeEngine, gateway: Gateway
-) -> None:
-    buyer = await connect(BUYER)
-
-    await engine.stop()
-    code = await buyer.ends()
-
-    assert code == 1012
-    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["code"]) == ("shutdown", "engine_unavailable")
-    with pytest.raises(AssertionError, match="engine_unavailable"):
-        await connect(BUYER)
-    await engine.start()
-    await until(lambda: gateway.desk.available)
-    assert (await (await connect(BUYER)).ask("new_order", **order()))["ok"]
-
-
-async def test_the_loss_of_the_event_link_alone_keeps_the_sessions(
-    connect: Connect, engine: FakeEngine
-) -> None:
-    buyer = await connect(BUYER)
-    await buyer.ask("new_order", **order(1))
-
-    engine.drop_events()
-    answer = await buyer.ask("new_order", **order(2))
-
-    assert answer["ok"]
-
-
-async def private(peer: Peer, **fields: Any) -> dict[str, Any]:
-    answer = await peer.ask("subscribe", channel="private", **fields)
-    assert answer["ok"], answer
-    return answer
-
-
-async def test_the_private_stream_resumes_where_it_was_left(connect: Connect) -> None:
-    buyer = await connect(BUYER)
-    for number in range(5):
-        await buyer.ask("new_order", **order(number))
-
-    answer = await private(buyer, resume_from={"account_sequence": 2, "sequence": 2})
-    missed = [await buyer.push("private") for _ in range(3)]
-    await buyer.ask("cancel_order", client_order_id="o0")
-    live = await buyer.push("private")
-
-    assert answer["account_sequence"] == 2
-    assert [each["account_sequence"] for each in [*missed, live]] == [3, 4, 5, 6]
-    assert [each["client_order_id"] for each in missed] == ["o2", "o3", "o4"]
-    assert (live["status"], live["reason"]) == ("canceled", "canceled_by_owner")
-
-
-async def test_a_wrong_hint_only_makes_the_search_longer(connect: Connect) -> None:
-    buyer = await connect(BUYER)
-    for number in range(3):
-        await buyer.ask("new_order", **order(number))
-
-    await private(buyer, resume_from={"account_sequence": 0, "sequence": 3})
-
-    assert [(await buyer.push("private"))["account_sequence"] for _ in range(3)] == [1, 2, 3]
-
-
-async def test_without_resume_from_the_stream_starts_now(connect: Connect) -> None:
-    buyer = await connect(BUYER)
-    await buyer.ask("new_order", **order(1))
-
-    answer = await private(buyer)
-    await buyer.ask("new_order", **order(2))
-
-    assert answer["account_sequence"] == 1
-    assert (await buyer.push("private"))["account_sequence"] == 2
-
-
-async def test_depth_starts_with_a_snapshot_and_follows(connect: Connect) -> None:
-    seller, buyer = await connect(SELLER), await connect(BUYER)
-    await seller.ask("new_order", **order(1, side="sell", lot="7"))
-
-    await buyer.ask("subscribe", channel="depth", instruments=["RB12-9-SG"])
-    snapshot = await buyer.push("depth")
-    await buyer.ask("new_order", **order(2))
-    delta = await buyer.push("depth")
-    await buyer.ask("unsubscribe", channel="depth", instruments=["RB12-9-SG"])
-
-    assert (snapshot["type"], snapshot["asks"]) == ("snapshot", [["2330.00", "10.004", 1]])
-    assert (delta["previous_sequence"], delta["asks"]) == (snapshot["sequence"], [["2330.00", "0.000", 0]])
 
 
 async def test_orders_of_one_turn_leave_in_one_frame(connect: Connect, gateway: Gateway) -> None:
