@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,6 @@ from engine.command_log import (
     CorruptLogError,
     LogFullError,
     block_bytes,
-    google_crc32c,
     segment_name,
 )
 from engine.records import RECORD_BYTES, Records
@@ -178,8 +178,8 @@ def test_damage_at_the_end_of_a_segment_is_named_there_though_the_next_one_shows
     disk = MemoryDisk()
     filled(disk, [60] * 9)
 
-    with refused_unchanged(disk, r"00000001\.log, offset 49152: .* \(00000002\.log, offset 0\)"):
-        spoil(disk, FIRST, 49152 + 70)
+    with refused_unchanged(disk, r"00000001\.log, offset 57344: .* \(00000002\.log, offset 0\)"):
+        spoil(disk, FIRST, 57344 + 70)
 
 
 def test_missing_segment_is_named() -> None:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import event_log as room
 from engine.event_log import READ_EVENTS, EventLog
 from engine.records import RECORD_BYTES, joined
 from tests.engine.fakes import bytes_of, events_of
@@ -127,7 +126,7 @@ def test_other_errors_of_the_disk_are_passed_on(tmp_path: Path, monkeypatch: pyt
     def broken(*_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(room.os, "posix_fallocate", broken)
+    monkeypatch.setattr(os, "posix_fallocate", broken)
 
     with pytest.raises(OSError, match="Input/output"):
         log.append(events_of((1, 1)))

@@ -1,5 +1,7 @@
 """The two records: every byte accounted for, every view of the same 128 bytes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,6 +39,11 @@ VIEWS = {
 }
 
 
+def fields_of(layout: np.dtype[np.void]) -> dict[str, tuple[np.dtype[Any], int]]:
+    """Type and offset of every field."""
+    return {name: (field[0], field[1]) for name, field in (layout.fields or {}).items()}
+
+
 @pytest.mark.parametrize("layout", [*VIEWS.values(), EVENT], ids=[*VIEWS, "EVENT"])
 def test_a_record_has_128_bytes_and_little_endian_fields(layout: np.dtype[np.void]) -> None:
     assert layout.itemsize == RECORD_BYTES
@@ -48,7 +55,7 @@ def test_fields_of_one_view_neither_overlap_nor_stand_unaligned(layout: np.dtype
     taken: set[int] = set()
 
     for name in layout.names or ():
-        field, offset = (layout.fields or {})[name][:2]
+        field, offset = fields_of(layout)[name]
         span = set(range(offset, offset + field.itemsize))
         assert not taken & span, name
         assert field.kind == "S" or offset % field.itemsize == 0, name
@@ -58,13 +65,13 @@ def test_fields_of_one_view_neither_overlap_nor_stand_unaligned(layout: np.dtype
 @pytest.mark.parametrize("layout", [TRADE, ORDER, CASH, LOT, LEVEL, INSTRUMENT])
 def test_a_view_sees_the_event_records_bytes(layout: np.dtype[np.void]) -> None:
     for name in layout.names or ():
-        assert (layout.fields or {})[name] == (EVENT.fields or {})[name]
+        assert fields_of(layout)[name] == fields_of(EVENT)[name]
 
 
 def test_the_first_48_bytes_of_a_command_mean_the_same_in_instrument_terms() -> None:
-    shared = [name for name, (_, offset) in (COMMAND.fields or {}).items() if offset < 48]
+    shared = [name for name, (_, offset) in fields_of(COMMAND).items() if offset < 48]
 
-    assert all((INSTRUMENT_TERMS.fields or {})[name] == (COMMAND.fields or {})[name] for name in shared)
+    assert all(fields_of(INSTRUMENT_TERMS)[name] == fields_of(COMMAND)[name] for name in shared)
 
 
 def test_commands_are_of_this_version_and_hold_what_they_were_given() -> None:
