@@ -103,6 +103,8 @@ class Engine:
         finally:
             for server in servers:
                 server.close()
+            for path in (self._location.engine_commands, self._location.engine_events):
+                path.unlink(missing_ok=True)
             await self._say_goodbye()
             self.log.close()
             self.events.close()
