@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 import aiohttp
@@ -30,6 +30,7 @@ AT_ONCE: Final = 16
 KEY_WAIT_S: Final = 0.05
 REPLAY_S: Final = 60.0
 SETTLED_S: Final = 30.0
+RETRY_S: Final = 0.2
 SETTINGS: Final = {"LECONG_SANDBOX": "0"}
 
 Say = Callable[[str], None]
@@ -178,12 +179,17 @@ async def _contracts(desk: Client, after: str) -> list[str]:
 
 async def _reconciled(location: Location) -> dict[str, Any]:
     """The reconciliation of an exchange on this machine; it also waits until settlement has caught up."""
-    try:
-        report = await reconcile_location(location, dsn(location), SETTLED_S)
-    except (ReconciliationError, StoreError, OSError) as error:
-        return {"reconciled": None, "reason": str(error)}
-    differing = [check.name for check in report.checks if not check.holds]
-    return {"reconciled": report.reconciled, "checks": len(report.checks), "differing": differing}
+    deadline = monotonic() + SETTLED_S
+    while True:
+        try:
+            report = await reconcile_location(location, dsn(location), SETTLED_S)
+        except (ReconciliationError, StoreError, OSError) as error:  # a program is being restarted, or away
+            if monotonic() > deadline:
+                return {"reconciled": None, "reason": str(error)}
+            await asyncio.sleep(RETRY_S)
+        else:
+            differing = [check.name for check in report.checks if not check.holds]
+            return {"reconciled": report.reconciled, "checks": len(report.checks), "differing": differing}
 
 
 def _result(wish: Wish, figures: Figures, account: Account, reconciled: dict[str, Any]) -> dict[str, Any]:
