@@ -225,6 +225,20 @@ def test_older_copy_of_the_first_segment_is_refused() -> None:
         disk.files[FIRST].written[:] = old
 
 
+def test_block_of_another_history_of_the_same_log_breaks_the_chain() -> None:
+    disk = MemoryDisk()
+    filled(disk, [5])
+    other = disk.crashed()
+    for history, amount in ((disk, 7), (other, 8)):
+        log, block = started(history), deposits(5, 6)
+        block["amount_fen"] = amount
+        log.append(block)
+        log.append(deposits(5, 11))
+
+    with refused_unchanged(disk, r"00000001\.log, offset 8192: an invalid block"):
+        disk.files[FIRST].written[4096:8192] = other.files[FIRST].written[4096:8192]
+
+
 def test_newer_version_is_refused() -> None:
     disk = MemoryDisk()
     filled(disk, [1])

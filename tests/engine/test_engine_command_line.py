@@ -140,6 +140,26 @@ def orders(first: int, count: int) -> Records:
     return commands_of(*rows)
 
 
+async def test_what_was_taken_before_sigterm_is_published_before_the_end(tmp_path: Path) -> None:
+    with program(tmp_path) as process:
+        location = Location(tmp_path)
+        commands = await CommandLink.connect(location.engine_commands)
+        events = await EventLink.connect(location.engine_events, after=0)
+        for first in range(0, 3000, 500):
+            commands.send(orders(first, 500))
+        await commands.query(Command.QUERY_INSTRUMENTS)  # the engine has read what was sent before it
+        process.send_signal(signal.SIGTERM)
+
+        heard = joined([batch async for batch in events])
+        assert await asyncio.to_thread(process.wait, 10) == 0
+
+    with program(tmp_path):
+        again = await CommandLink.connect(location.engine_commands)
+        assert again.sequence == heard["sequence"][-1] == 2 * len(load_instruments()) + 3000
+        again.close()
+        await again.closed()
+
+
 async def load_until_killed(process: subprocess.Popen[str], location: Location, after_s: float) -> Records:
     """Send orders as fast as they are acknowledged, kill -9, and return every event that was heard."""
     commands = await CommandLink.connect(location.engine_commands)

@@ -235,6 +235,18 @@ async def test_client_that_breaks_the_rules_is_cut_off_and_the_others_stay(
         link.close()
 
 
+async def test_stopped_engine_hangs_up_on_everybody_and_takes_its_sockets_away(location: Location) -> None:
+    async with serving(opened(location)) as engine:
+        commands = await CommandLink.connect(location.engine_commands)
+        events = await EventLink.connect(location.engine_events, after=0)
+
+    assert (engine.doors, engine._subscribers) == (set(), set())
+    assert not location.engine_commands.exists()
+    assert not location.engine_events.exists()
+    await asyncio.wait_for(commands.closed(), 5)
+    await asyncio.wait_for(events.closed(), 5)
+
+
 async def test_refused_commands_come_back_to_their_sender(location: Location) -> None:
     async with serving(opened(location)):
         link = await CommandLink.connect(location.engine_commands)
