@@ -103,7 +103,7 @@ async def test_sigterm_ends_it_with_status_0_within_a_second_though_clients_are_
 
         assert process.stdout is not None
         assert (status, process.stdout.read()) == (0, "")
-        assert seconds < 1.5  # a second on a machine that does nothing else
+        assert seconds < 1.0
         seen = joined([batch async for batch in events])
         assert seen["sequence"][-1] == 2 * len(load_instruments()) + 1
         await asyncio.wait_for(commands.closed(), 5)
@@ -160,8 +160,8 @@ async def test_what_was_taken_before_sigterm_is_published_before_the_end(tmp_pat
         await again.closed()
 
 
-async def load_until_killed(process: subprocess.Popen[str], location: Location, after_s: float) -> Records:
-    """Send orders as fast as they are acknowledged, kill -9, and return every event that was heard."""
+async def load_until_killed(process: subprocess.Popen[str], location: Location, kill_at: int) -> Records:
+    """Send orders as they are acknowledged, kill -9 in the middle, return every event that was heard."""
     commands = await CommandLink.connect(location.engine_commands)
     events = await EventLink.connect(location.engine_events, after=0)
     commands.send(
@@ -171,26 +171,27 @@ async def load_until_killed(process: subprocess.Popen[str], location: Location, 
         )
     )
     heard: list[Records] = []
-    asyncio.get_running_loop().call_later(after_s, process.kill)
     sent = commands.sequence
     async for batch in events:
         heard.append(batch)
+        if batch["sequence"][-1] >= kill_at:
+            process.kill()
         if not commands._gone.is_set() and sent - int(batch["sequence"][-1]) < 500:
             commands.send(orders(sent * 10, 200))
             sent += 200
     return joined(heard)
 
 
-@pytest.mark.parametrize("after_s", [0.3, 1.1])
-async def test_kill_under_load_loses_no_acknowledged_command(tmp_path: Path, after_s: float) -> None:
+@pytest.mark.parametrize("kill_at", [300, 4000])
+async def test_kill_under_load_loses_no_acknowledged_command(tmp_path: Path, kill_at: int) -> None:
     location = Location(tmp_path)
     with program(tmp_path) as process:
-        heard = await load_until_killed(process, location, after_s)
+        heard = await load_until_killed(process, location, kill_at)
 
     with program(tmp_path):
         link = await EventLink.connect(location.engine_events, after=0, until=int(heard["sequence"][-1]))
         found = joined([batch async for batch in link])
 
-    assert len(heard) > 500
+    assert heard["sequence"][-1] >= kill_at
     assert np.array_equal(found.view(np.uint8), heard.view(np.uint8))
     assert link.epoch == 2

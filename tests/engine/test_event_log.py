@@ -14,7 +14,9 @@ from engine.records import RECORD_BYTES, joined
 from tests.engine.fakes import bytes_of, events_of
 
 FIXTURE_IS_FINE = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
