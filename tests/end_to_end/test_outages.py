@@ -66,14 +66,14 @@ async def test_a_full_disk_refuses_orders_by_name_and_still_cancels(
         )
         buyer = Trader(exchange.url, seat.seed, http)
         client = await buyer.connected()
+        resting = [await client.create_order(REBAR, "limit", "buy", BUNDLE, "2200") for _ in range(20)]
         fill_disk(small_disk / "engine" / "ballast")
-        accepted, refusals = await _fill_up(client)
 
-        assert refusals == {"disk_full"}
-        for order_id in accepted[:10]:
-            await client.cancel_order(order_id)
+        assert await _refusals_when_full(client) == {"disk_full"}
+        for order in resting[:10]:
+            await client.cancel_order(order["id"])
         live = await client.fetch_open_orders()
-        assert sorted(order["id"] for order in live) == sorted(accepted[10:])
+        assert [order["id"] for order in live] == [order["id"] for order in resting[10:]]
         report, _ = await proved(exchange.location)
         assert report.reconciled
         await buyer.close()
@@ -86,14 +86,14 @@ def fill_disk(ballast: Path) -> None:
             file.write(bytes(BALLAST_BYTES))
 
 
-async def _fill_up(client: Client) -> tuple[list[str], set[str]]:
-    """Place orders until some are refused; their ids, and the codes of the refusals."""
-    accepted: list[str] = []
-    while len(accepted) < ORDERS_MAX:
-        orders = [client.create_order(REBAR, "limit", "buy", BUNDLE, "2200") for _ in range(ORDERS_AT_ONCE)]
+async def _refusals_when_full(client: Client) -> set[str]:
+    """Place orders that end at once until some are refused; the codes of the refusals."""
+    now = {"timeInForce": "IOC"}
+    for _ in range(ORDERS_MAX // ORDERS_AT_ONCE):
+        orders = [
+            client.create_order(REBAR, "limit", "buy", BUNDLE, "2200", now) for _ in range(ORDERS_AT_ONCE)
+        ]
         answers = await asyncio.gather(*orders, return_exceptions=True)
-        accepted += [answer["id"] for answer in answers if isinstance(answer, dict)]
-        codes = {answer.code for answer in answers if isinstance(answer, BaseError)}
-        if codes:
-            return accepted, codes
-    return accepted, set()
+        if codes := {answer.code for answer in answers if isinstance(answer, BaseError)}:
+            return codes
+    return set()
