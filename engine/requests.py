@@ -41,7 +41,9 @@ class AddMember(Request, tag="add_member"):
 
 
 class RegisterLot(Request, tag="register_lot"):
-    """Register goods against a warehouse receipt (domain 1). Receipt and heat + piece are unique."""
+    """Register goods against a warehouse receipt (domain 1). Receipt and heat + piece are unique. Repeating a
+    receipt with the same content returns the first answer; other content is refused.
+    """
 
     member: int
     receipt: str

@@ -81,7 +81,9 @@ SELECT public_key, member, scopes FROM member_key WHERE public_key = ANY ($1::te
 SELECT public_key, scopes FROM member_key WHERE member = $1 ORDER BY public_key
 
 -- name: find_lot_by_receipt
-SELECT lot FROM lot WHERE receipt = $1 AND NOT refused
+SELECT lot, member, receipt, instrument, warehouse, units, quantity_kg, heat, piece, production_date, quality,
+       certificate_sha256, remark, outbox
+FROM lot WHERE receipt = $1 AND NOT refused
 
 -- name: find_lot_by_piece
 SELECT lot FROM lot WHERE heat = $1 AND piece = $2 AND heat <> '' AND piece <> '' AND NOT refused

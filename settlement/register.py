@@ -83,10 +83,14 @@ class Register:
         async with self._connection.transaction() as connection:
             await connection.fetchval(QUERIES["last_outbox_number"])
             await _check_member_exists(connection, request.member)
-            await _check_unpledged(connection, request)
-            lot = await connection.fetchval(QUERIES["next_lot"])
-            number = await engine_outbox.add(connection, _register_command(request, lot, instrument))
-            await connection.execute(QUERIES["add_lot"], *_lot_row(request, lot, instrument), number)
+            known = await connection.fetchrow(QUERIES["find_lot_by_receipt"], request.receipt)
+            if known is not None:
+                lot, number = known["lot"], known["outbox"]
+                if tuple(known) != (*_lot_row(request, lot, instrument), number):
+                    message = f"the receipt backs lot {lot} already, with other content"
+                    raise Refusal("receipt_registered", message, "receipt")
+            else:
+                lot, number = await _insert_lot(connection, request, instrument)
         await self._until_applied(number)
         return Answer(id=request.id, lot=lot)
 
@@ -228,16 +232,16 @@ async def _check_member_exists(connection: Any, member: int, field: str = "membe
         raise Refusal("unknown_member", f"no member {member}", field)
 
 
-async def _check_unpledged(connection: Any, request: RegisterLot) -> None:
-    """Raise Refusal if the receipt, or the piece of the heat, stands in the register already (domain 1)."""
-    lot = await connection.fetchval(QUERIES["find_lot_by_receipt"], request.receipt)
-    if lot is not None:
-        raise Refusal("receipt_registered", f"the receipt backs lot {lot} already", "receipt")
-    lot = await connection.fetchval(QUERIES["find_lot_by_piece"], request.heat, request.piece)
-    if lot is not None:
-        raise Refusal(
-            "piece_registered", f"this piece of the heat is registered as lot {lot} already", "piece"
-        )
+async def _insert_lot(connection: Any, request: RegisterLot, instrument: Instrument) -> tuple[int, int]:
+    """Write a new lot; returns its number and that of its REGISTER_LOT; no piece twice (domain 1)."""
+    pledged = await connection.fetchval(QUERIES["find_lot_by_piece"], request.heat, request.piece)
+    if pledged is not None:
+        message = f"this piece of the heat is registered as lot {pledged} already"
+        raise Refusal("piece_registered", message, "piece")
+    lot = await connection.fetchval(QUERIES["next_lot"])
+    number = await engine_outbox.add(connection, _register_command(request, lot, instrument))
+    await connection.execute(QUERIES["add_lot"], *_lot_row(request, lot, instrument), number)
+    return lot, number
 
 
 def _register_command(request: RegisterLot, lot: int, instrument: Instrument) -> Records:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from engine.requests import AddMember, Deposit, Key, RegisterLot, Scope
-from settlement.register import Refusal, Register
+from settlement.register import Register
 
 SEED_BYTES: Final = 32
 OPENING_DEPOSIT_FEN: Final = 100_000_000  # 1,000,000.00 CNY
@@ -80,8 +80,4 @@ async def _endow(register: Register, numbers: dict[str, int]) -> None:
             heat=heat,
             piece=piece,
         )
-        try:
-            await register.register_lot(request)
-        except Refusal as refusal:
-            if refusal.failure.code != "receipt_registered":  # by an earlier start
-                raise
+        await register.register_lot(request)

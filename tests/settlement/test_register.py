@@ -1,12 +1,13 @@
 """What the register grants, what it refuses, and that a repeat gets the first answer."""
 
 import asyncpg
+import msgspec
 import pytest
 
 from engine.requests import AddMember, Deposit, Key, RegisterLot, Withdraw
 from settlement.door import Door
 from settlement.register import Refusal
-from tests.settlement.exchange import COIL, Exchange, rebar
+from tests.settlement.exchange import COIL, REBAR_UNIT_KG, Exchange, rebar
 
 KEY = Key(public_key="ab" * 32, scopes=("read", "trade"))
 
@@ -83,6 +84,43 @@ async def test_goods_that_cannot_be_registered_are_refused_by_name(
 
     request = rebar(member, **changes)  # type: ignore[arg-type]
     assert await refused(exchange, request) == (code, field)
+
+    assert len(exchange.engine.lots) == 1
+
+
+async def test_the_same_receipt_again_gets_the_first_answer(exchange: Exchange) -> None:
+    member = await exchange.member("mill")
+    request = rebar(member, heat="H1", piece="7", production_date="2015-06-30", remark="shed 4")
+
+    first = await exchange.register.register_lot(request)
+    second = await exchange.register.register_lot(request)
+
+    assert first == second
+    assert len(exchange.engine.lots) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"units": 13, "quantity_kg": 13 * REBAR_UNIT_KG},
+        {"warehouse": "LC-SW-B"},
+        {"heat": "H2"},
+        {"production_date": "2015-06-29"},
+        {"quality": "second"},
+        {"certificate_sha256": "ab" * 32},
+        {"remark": "shed 5"},
+        {"member": 2},
+    ],
+)
+async def test_a_receipt_with_other_content_is_refused(
+    exchange: Exchange, changes: dict[str, object]
+) -> None:
+    member, _ = await exchange.member("mill"), await exchange.member("other")
+    same: dict[str, object] = {"heat": "H1", "piece": "7", "production_date": "2015-06-30"}
+    await exchange.register.register_lot(rebar(member, **same))  # type: ignore[arg-type]
+
+    request = RegisterLot(**(msgspec.structs.asdict(rebar(member, **same)) | changes))  # type: ignore[arg-type]
+    assert await refused(exchange, request) == ("receipt_registered", "receipt")
 
     assert len(exchange.engine.lots) == 1
 
