@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.instruments import load_instruments
 from gateway.client import Client
-from loadtest.trader import Trader, register_once
+from loadtest.trader import Trader
 
 AT_ONCE: Final = 16  # requests to settlement under way
 DEPOSIT_CNY: Final = Decimal(10) ** 10
@@ -53,7 +53,7 @@ async def furnish(
 
     async def one(number: int) -> Seat:
         async with free:
-            return await _seat(url, desk, http, f"{name}-{number:04d}", sells(number))
+            return await _seat(desk, f"{name}-{number:04d}", sells(number))
 
     try:
         return list(await asyncio.gather(*(one(number) for number in range(count))))
@@ -61,20 +61,15 @@ async def furnish(
         await desk.close()
 
 
-async def _seat(
-    url: str, desk: Trader, http: aiohttp.ClientSession, code: str, products: Sequence[str]
-) -> Seat:
+async def _seat(desk: Trader, code: str, products: Sequence[str]) -> Seat:
     seed = sha256(f"lecong load {code}".encode()).digest()
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw().hex()
     keys = [(public, ("read", "trade"))]
     member = await desk.ask(lambda client: client.add_member(code, f"load {code}", keys=keys))
     await desk.ask(lambda client: client.deposit(member, DEPOSIT_CNY, f"{code}-opening"))
     lots = {}
-    owner = Trader(url, seed, http)
     for product in products:
-        receipt = f"{code}-{product}"
-        lots[product] = await register_once(desk, owner, receipt, _register(member, receipt, product))
-    await owner.close()
+        lots[product] = await desk.ask(_register(member, f"{code}-{product}", product))
     return Seat(member, seed, lots)
 
 

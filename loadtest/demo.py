@@ -21,7 +21,7 @@ from loadtest.pacer import Stretch
 from loadtest.scenarios.goods import CODES, Company
 from loadtest.scenarios.july_2015 import BEIJING, NS_PER_S
 from loadtest.scenarios.launch import Bid, Day, Moment, Offer, Plan, Purchase
-from loadtest.trader import Trader, register_once
+from loadtest.trader import Trader
 
 TRADER_SCOPES: Final = ("read", "trade")
 REGISTER_AT_ONCE: Final = 8  # requests to settlement under way
@@ -108,8 +108,7 @@ class Demo:
                 production_date=lot.production_date.isoformat(),
             )  # fmt: skip
 
-        owner = self._traders[seller]
-        self._lots[index] = await register_once(self._operator, owner, lot.receipt, register)
+        self._lots[index] = await self._operator.ask(register)
 
     async def _open(self, day: Day) -> None:
         """A new day: its clock, no client order ids, yesterday's closes as references, then trading."""

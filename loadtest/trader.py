@@ -15,7 +15,6 @@ import aiohttp
 from gateway.client import (
     AuthenticationError,
     Client,
-    ExchangeError,
     NetworkError,
     OrderNotFound,
     PermissionDenied,
@@ -80,21 +79,3 @@ class Trader:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
-
-
-async def register_once(
-    operator: Trader, owner: Trader, receipt: str, register: Callable[[Client], Awaitable[str]]
-) -> str:
-    """Register a lot, or find it if an earlier, unanswered asking registered it. Returns its id."""
-    try:
-        return await operator.ask(register)
-    except ExchangeError as error:
-        if error.code != "receipt_registered":
-            raise
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:  # it is in the register; the engine and the gateway hear of it shortly
-        for lot in await owner.ask(lambda client: client.fetch_lots()):
-            if lot["receipt"] == receipt:
-                return str(lot["lot"])
-        await asyncio.sleep(PAUSE_S)
-    raise NetworkError(f"receipt {receipt} is registered, but its lot does not appear")
