@@ -39,7 +39,7 @@ quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/end_to_end tests
 
 run: $(RUNTIME) compile
-	@$(BIN)/python supervise.py
+	@LECONG_LOGON_SECONDS=$${LECONG_LOGON_SECONDS:-60} $(BIN)/python supervise.py  # time to sign by hand
 
 demo: $(RUNTIME) compile
 	@$(BIN)/python -m loadtest demo
