@@ -17,7 +17,7 @@ AMOUNT_MAX_FEN: Final = 10**17  # one deposit, and the balance of one account
 BASIS_POINTS: Final = 10_000
 
 ORDER_SLOT_BITS: Final = 22  # order id = command sequence << 22 | slot
-SEQUENCE_MAX: Final = 2**41 - 1  # so that an order id stays below 2**63
+SEQUENCE_MAX: Final = 2**41 - 1  # so that an order id stays below 2**63; settlement.ledger's is narrower
 
 
 class Command(IntEnum):

@@ -9,6 +9,7 @@ Law: the result is a function of the events and the venue's terms alone, so the 
 bytes.
 
     ClearingFault   the events are not a gap-free continuation, or break a rule: settlement stops (style 3)
+    └── EntryNumbersExhausted   a command, or the event of one, beyond what the ledger can number
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from settlement import rows
 from settlement.contracts import State, path_at_fill, text_hashes
 from settlement.ledger import (
     INDEX_MAX,
+    SEQUENCE_LAST_BOOKED,
     VAT_ON_FEE_PERCENT,
     Deltas,
     Entries,
@@ -53,6 +55,10 @@ BUYER_DEPOSIT, BUYER_FEE, BUYER_VAT, SELLER_FEE, SELLER_VAT, SELLER_DEPOSIT, ESC
 
 class ClearingFault(Exception):
     """Events that cannot be booked as they are; going on would make wrong books."""
+
+
+class EntryNumbersExhausted(ClearingFault):
+    """A command beyond SEQUENCE_LAST_BOOKED, or with more than INDEX_MAX + 1 events."""
 
 
 class Position(NamedTuple):
@@ -151,7 +157,14 @@ def check_order(events: Records, before: Position) -> None:
             f"gap in the event stream at command {sequence[wrong]}, event {index[wrong]}: an event is missing"
         )
     if index.max() > INDEX_MAX:
-        raise ClearingFault(f"command with more than {INDEX_MAX} events: entry numbers would collide")
+        raise EntryNumbersExhausted(
+            f"a command has more than {INDEX_MAX + 1} events: entry numbers would collide"
+        )
+    if sequence[-1] > SEQUENCE_LAST_BOOKED:
+        raise EntryNumbersExhausted(
+            f"the ledger books commands up to {SEQUENCE_LAST_BOOKED}, the engine is at {sequence[-1]}: "
+            "begin a new exchange from the closing balances; nothing is lost, the engine keeps its events"
+        )
 
 
 @dataclass(frozen=True)

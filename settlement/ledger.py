@@ -11,7 +11,7 @@ sources may be negative.
 
     account = member << 8 | kind          (money; the platform's own have member 0)
             = lot << 8 | kind             (goods)
-    entry   = engine sequence << 22 | index of the event << 4 | leg
+    entry   = engine sequence << 26 | index of the event << 4 | leg
 """
 
 from enum import IntEnum
@@ -25,10 +25,15 @@ Int64s = npt.NDArray[np.int64]
 KIND_BITS: Final = 8
 KIND_MASK: Final = (1 << KIND_BITS) - 1
 LEG_BITS: Final = 4
-INDEX_BITS: Final = 18
+INDEX_BITS: Final = 22  # four times what the engine's Capacity().events permits one command
 SEQUENCE_SHIFT: Final = INDEX_BITS + LEG_BITS
-INDEX_MAX: Final = (1 << INDEX_BITS) - 1  # events of one command; the largest sweep has some thousands
+INDEX_MAX: Final = (1 << INDEX_BITS) - 1
 LEG_MAX: Final = (1 << LEG_BITS) - 1
+
+# An entry number stays below 2**63, so the books end before engine.vocabulary.SEQUENCE_MAX, 2**41 - 1.
+# Settlement stops a day of 100,000 commands a second earlier (2**33), so that who mends it has numbers left.
+SEQUENCE_MAX: Final = (1 << 63 - SEQUENCE_SHIFT) - 1  # 2**37 - 1
+SEQUENCE_LAST_BOOKED: Final = SEQUENCE_MAX - (1 << 33)
 VAT_ON_FEE_PERCENT: Final = 6  # domain 2: service VAT, inside the fee
 
 
@@ -100,6 +105,8 @@ def account(owner: Any, kind: int) -> Any:
 
 def entry_number(sequence: Any, index: Any, leg: Any) -> Any:
     """The number of leg `leg` of the event `index` of command `sequence`; for ints and arrays alike."""
+    assert np.all(np.asarray(sequence) <= SEQUENCE_MAX), "settlement stops at SEQUENCE_LAST_BOOKED"
+    assert np.all(np.asarray(index) <= INDEX_MAX), "entry numbers would collide"
     return sequence << SEQUENCE_SHIFT | index << LEG_BITS | leg
 
 

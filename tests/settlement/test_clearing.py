@@ -7,10 +7,29 @@ import numpy as np
 import pytest
 
 from engine.instruments import load_instruments
-from engine.records import Records, as_words
+from engine.records import Records, as_words, joined
 from engine.vocabulary import Reason, Side
-from settlement.clearing import CHAIN_START, Batch, ClearingFault, Position, Terms, clear, default_terms
-from settlement.ledger import Goods, Money, Posting, account, account_name
+from settlement import clearing
+from settlement.clearing import (
+    CHAIN_START,
+    Batch,
+    ClearingFault,
+    EntryNumbersExhausted,
+    Position,
+    Terms,
+    check_order,
+    clear,
+    default_terms,
+)
+from settlement.ledger import (
+    SEQUENCE_LAST_BOOKED,
+    Goods,
+    Money,
+    Posting,
+    account,
+    account_name,
+    entry_number,
+)
 from tests.fakes import DUPLICATE, Tape
 
 REBAR = next(row.number for row in load_instruments() if row.code == "RB20-12-SG")
@@ -241,3 +260,37 @@ def test_commands_out_of_order_are_refused() -> None:
 
     with pytest.raises(ClearingFault, match="gap"):
         clear(backwards, START, 1, default_terms())
+
+
+def test_a_command_that_the_ledger_cannot_number_stops_settlement_by_name() -> None:
+    tape = Tape()
+    e1(tape)
+    events = tape.take()
+    events["sequence"] = SEQUENCE_LAST_BOOKED + 1
+
+    with pytest.raises(EntryNumbersExhausted, match="books commands up to"):
+        check_order(events, START)
+
+
+def test_a_command_with_too_many_events_stops_settlement_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = Tape()
+    e1(tape)
+    events = tape.take()
+    monkeypatch.setattr(clearing, "INDEX_MAX", len(events) - 2)
+
+    with pytest.raises(EntryNumbersExhausted, match="more than"):
+        check_order(events, START)
+
+
+def test_a_command_that_ends_half_a_million_orders_has_entries_of_its_own() -> None:
+    tape = Tape()
+    for sequence in (1, 2):
+        tape.opened(sequence, sequence)
+    events = tape.take()
+    events = joined([events[:1]] * (1 << 19) + [events[1:]])
+    events["index"][:-1] = np.arange(1 << 19)
+
+    numbers = entry_number(events["sequence"], events["index"].astype(np.int64), 0)
+
+    check_order(events, START)
+    assert (np.diff(numbers) > 0).all()

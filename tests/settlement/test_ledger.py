@@ -1,9 +1,13 @@
 """Accounts, entry numbers, and what entries do to balances."""
 
 import numpy as np
+import pytest
 
+from engine.core.layout import Capacity
 from settlement.ledger import (
+    INDEX_MAX,
     LEG_MAX,
+    SEQUENCE_MAX,
     SEQUENCE_SHIFT,
     Entries,
     Goods,
@@ -39,7 +43,20 @@ def test_entry_numbers_rise_with_sequence_then_event_then_leg() -> None:
 
 
 def test_entry_numbers_of_the_last_sequence_fit_a_bigint() -> None:
-    assert entries_end(2**41 - 1) - 1 < 2**63
+    last = entry_number(np.array([SEQUENCE_MAX]), np.array([INDEX_MAX]), LEG_MAX)
+
+    assert int(last[0]) == 2**63 - 1
+    assert entries_end(SEQUENCE_MAX) == 2**63
+
+
+def test_the_largest_command_of_the_engine_can_be_numbered() -> None:
+    assert Capacity().events <= INDEX_MAX + 1
+
+
+@pytest.mark.parametrize("place", [(SEQUENCE_MAX + 1, 0), (1, INDEX_MAX + 1)])
+def test_no_entry_number_is_ever_made_that_would_collide(place: tuple[int, int]) -> None:
+    with pytest.raises(AssertionError):
+        entry_number(*place, 0)
 
 
 def test_deltas_are_net_per_account_in_rising_order_and_sum_to_zero() -> None:

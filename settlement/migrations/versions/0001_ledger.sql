@@ -1,7 +1,7 @@
 -- Contracts, the ledger, and the cursor that says up to which engine event they are complete (domain 3 and 4).
 --
 -- Numbers that need no look-up:
---   entry   = engine sequence << 22 | event's index << 4 | leg        (one transfer each, rising, so the key is appended to)
+--   entry   = engine sequence << 26 | event's index << 4 | leg        (one transfer each, rising, so the key is appended to)
 --   account = member << 8 | kind   or   lot << 8 | kind               (settlement/ledger.py names the kinds)
 -- The entries of a fill are those with entry between contract.fill and contract.fill + 15: no index but the key.
 
