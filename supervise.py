@@ -12,12 +12,12 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from shutil import which
 from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 
 from engine.location import Location, LocationError, lock_folder, replace_file
 
-WAIT_FIRST_S, WAIT_LAST_S, HEALTHY_AFTER_S, STOP_WITHIN_S = 0.2, 5.0, 10.0, 10.0
-POLL_S, CANNOT_RUN = 0.02, 2
+WAIT_FIRST_S, WAIT_LAST_S, HEALTHY_AFTER_S, STOP_WITHIN_S, POLL_S, CANNOT_RUN = 0.2, 5.0, 10.0, 10.0, 0.02, 2
 
 
 class Program:
@@ -52,14 +52,13 @@ class Program:
         self.wait_s = min(2 * wait_s, WAIT_LAST_S)
 
     def stop(self) -> None:
-        if (process := self.process) is None:
-            return
-        process.send_signal(signal.SIGINT if self.name == "database" else signal.SIGTERM)
-        with suppress(TimeoutExpired):
-            process.wait(STOP_WITHIN_S)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        self.say(f"stopped with status {process.wait()}")
+        if process := self.process:
+            process.send_signal(signal.SIGINT if self.name == "database" else signal.SIGTERM)
+            with suppress(TimeoutExpired):
+                process.wait(STOP_WITHIN_S)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            self.say(f"stopped with status {process.wait()}")
 
 
 def supervise(programs: list[Program], record: Path, stopping: threading.Event) -> None:
@@ -72,13 +71,14 @@ def supervise(programs: list[Program], record: Path, stopping: threading.Event) 
                 if program.process.returncode == CANNOT_RUN and program.starts == 1:
                     sys.exit(CANNOT_RUN)
                 program.plan_restart(program.process)
-        pids = {program.name: program.process.pid for program in programs if program.process}
         with suppress(OSError):  # a full disk is no reason to stop
-            replace_file(record, json.dumps(pids))
+            replace_file(record, json.dumps({p.name: p.process.pid for p in programs if p.process}))
 
 
 def main() -> None:
     """Run the programs of ./Procfile, without `database` when DATABASE_URL names another one."""
+    if which("setpriv") is None:
+        raise LocationError("setpriv_missing: there is no setpriv in PATH; install the package util-linux")
     data, stopping = Location.from_environment().data, threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())

@@ -242,6 +242,18 @@ def test_unwritable_data_folder_is_refused_by_name(supervisor: Supervisor) -> No
 
 
 @pytest.mark.slow
+def test_missing_setpriv_is_refused_by_name(supervisor: Supervisor) -> None:
+    supervisor.start(environment={"PATH": "/nowhere"})
+
+    assert supervisor.status() == 2
+    wait_for(lambda: bool(supervisor.lines))
+    assert supervisor.lines == [
+        "setpriv_missing: there is no setpriv in PATH; install the package util-linux"
+    ]
+    assert not supervisor.data.exists()
+
+
+@pytest.mark.slow
 def test_database_of_ones_own_replaces_the_embedded_one(supervisor: Supervisor) -> None:
     supervisor.start(environment={"DATABASE_URL": "postgresql://elsewhere/lecong"})
 
