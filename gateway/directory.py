@@ -35,6 +35,7 @@ class Directory:
     def __init__(self) -> None:
         self.members: dict[int, MemberRow] = {}
         self.lots: dict[int, LotRow] = {}
+        self.current = False  # whether settlement has sent the whole, and every change since
         self._holders: dict[str, Holder] = {}
 
     @property

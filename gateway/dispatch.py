@@ -236,13 +236,14 @@ class Dispatcher:
             session.outbox.send(codec.encode(inquiries.settlement_answer(request_id, answer)))
 
     def _know_member(self, number: int, request: requests.AddMember) -> None:
-        """The new member may log on here at once, without waiting for the directory's push."""
-        if number not in self._directory.members:
-            group = request.group or number
-            row = requests.MemberRow(
-                member=number, code=request.code, name=request.name, group=group, keys=request.keys
-            )
-            self._directory.merge([row], ())
+        """The member may log on here at once, without waiting for the directory's push.
+
+        Settlement says yes only to what stands in the register word for word, so it replaces an older row.
+        """
+        row = requests.MemberRow(
+            member=number, code=request.code, name=request.name, group=request.group, keys=request.keys
+        )
+        self._directory.merge([row], ())
 
     async def _require_own_contract(self, member: int, contract: int) -> None:
         request = requests.Contracts(id=0, member=member, after=contract - 1, limit=1)

@@ -104,8 +104,8 @@ _REACH: Final = {
         True,
     ),
     "directory_unavailable": Text(
-        "no copy of members and keys yet; try again when settlement is up",
-        "会员目录尚未就绪,请在清算系统恢复后重试",
+        "this gateway's copy of members and keys is missing or old; try again when settlement is up",
+        "会员目录尚未就绪或已过期,请在清算系统恢复后重试",
         True,
     ),
     "resume_ahead": Text(

@@ -100,7 +100,9 @@ class Gateway:
         self.feed = EngineFeed(
             connector or SocketConnector(location.engine_commands, location.engine_events), self.desk
         )
-        self.settlement = SettlementLink(location.settlement_requests, self._directory_changed)
+        self.settlement = SettlementLink(
+            location.settlement_requests, self._directory_changed, self._directory_current
+        )
         self.dispatcher = Dispatcher(self.desk, self.feed, self.settlement, self.directory, self._spawn)
         self.feed.dispatcher = self.dispatcher
         self.feed.on_batch = self._events_came
@@ -313,6 +315,9 @@ class Gateway:
         if not self._save_due:
             self._save_due = True
             asyncio.get_running_loop().call_later(DIRECTORY_SAVE_SECONDS, self._save_directory)
+
+    def _directory_current(self, current: bool) -> None:
+        self.directory.current = current
 
     def _save_directory(self) -> None:
         self._save_due = False

@@ -28,9 +28,13 @@ _decode: Final = msgspec.json.Decoder(requests.Answer).decode
 class SettlementLink:
     """One connection to settlement's socket, made again whenever it is lost."""
 
-    def __init__(self, path: Path, on_directory: Callable[[requests.Answer], None]) -> None:
+    def __init__(
+        self, path: Path, on_directory: Callable[[requests.Answer], None], on_current: Callable[[bool], None]
+    ) -> None:
         self._path = path
-        self._on_directory = on_directory
+        self._on_directory = on_directory  # parts of it, and changes
+        self._on_current = on_current  # the whole was sent: yes; the line is lost, changes may be missed: no
+        self._directory = 0  # the id of the request for it
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[requests.Answer]] = {}
         self._next = 1
@@ -48,12 +52,14 @@ class SettlementLink:
             failures = 0
             try:
                 self._writer = writer
-                self._write(requests.Directory(id=self._number()))
+                self._directory = self._number()
+                self._write(requests.Directory(id=self._directory))
                 await self._listen(reader)
             except (OSError, asyncio.IncompleteReadError, msgspec.DecodeError) as error:
                 log.warning("settlement link lost", error=str(error))
             finally:
                 self._writer = None
+                self._on_current(False)
                 self._fail_waiting()
                 writer.close()
             await asyncio.sleep(RETRY_SECONDS[0])
@@ -83,6 +89,10 @@ class SettlementLink:
             future = self._waiting.get(answer.id)
             if answer.members is not None or answer.lots is not None:
                 self._on_directory(answer)
+            if answer.id == self._directory:
+                if answer.failure is not None:  # ask again, on a new line
+                    raise OSError(f"settlement sent no directory: {answer.failure.message}")
+                self._on_current(True)
             if future is not None and not future.done():
                 future.set_result(answer)
 

@@ -115,6 +115,7 @@ async def gateway(tmp_path: Path, engine: FakeEngine) -> AsyncIterator[Gateway]:
         Config(location, port=0, logon_seconds=0.5), SocketConnector(engine.commands_path, engine.events_path)
     )
     one.directory.merge(members(), [LOT])
+    one.directory.current = True
     await one.start()
     await until(lambda: one.desk.available)
     yield one

@@ -21,6 +21,7 @@ def session() -> Session:
 def directory() -> Directory:
     one = Directory()
     one.merge(members(), ())
+    one.current = True
     return one
 
 
@@ -75,6 +76,14 @@ def test_a_gateway_that_knows_nobody_says_so() -> None:
     one = session()
 
     assert refused(one, signed_logon(BUYER, one.nonce, NOW_NS), Directory())[0] == "directory_unavailable"
+
+
+def test_a_key_that_an_old_copy_does_not_know_may_come_again() -> None:
+    one, old = session(), directory()
+    old.current = False
+
+    assert refused(one, signed_logon(STRANGER, one.nonce, NOW_NS), old)[0] == "directory_unavailable"
+    assert one.logon(signed_logon(BUYER, one.nonce, NOW_NS), old, NOW_NS).member == 2
 
 
 def test_a_second_logon_is_refused() -> None:

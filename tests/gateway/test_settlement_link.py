@@ -12,7 +12,7 @@ from engine import requests
 from gateway.errors import Refusal
 from gateway.server import Gateway
 from gateway.settlement_link import SettlementLink
-from tests.gateway.conftest import BUYER, OPERATOR, Connect, members, until
+from tests.gateway.conftest import BUYER, OPERATOR, STRANGER, Connect, members, public_key, until
 
 
 class FakeSettlement:
@@ -90,8 +90,6 @@ async def test_members_lots_and_money_go_through_settlement(
 
 
 async def test_a_new_member_may_log_on_at_once(connect: Connect, settlement: FakeSettlement) -> None:
-    from tests.gateway.conftest import STRANGER, public_key
-
     operator = await connect(OPERATOR)
     settlement.answers["add_member"] = {"member": 9}
     key = {"public_key": public_key(STRANGER), "scopes": ["trade"]}
@@ -99,6 +97,35 @@ async def test_a_new_member_may_log_on_at_once(connect: Connect, settlement: Fak
     await operator.ask("add_member", code="new", name="New Steel", keys=[key])
 
     assert (await connect(STRANGER)).socket.closed is False
+
+
+async def test_a_new_member_may_log_on_at_once_where_an_older_copy_has_its_number(
+    connect: Connect, settlement: FakeSettlement
+) -> None:
+    operator = await connect(OPERATOR)
+    settlement.answers["add_member"] = {"member": 2}
+    key = {"public_key": public_key(STRANGER), "scopes": ["trade"]}
+
+    await operator.ask("add_member", code="new", name="New Steel", keys=[key])
+
+    assert (await connect(STRANGER)).socket.closed is False
+
+
+async def test_the_directory_is_current_from_its_last_part_until_the_line_is_lost(
+    settlement: FakeSettlement, gateway: Gateway
+) -> None:
+    await until(lambda: gateway.directory.current)
+
+    settlement.stop()
+    await until(lambda: not gateway.directory.current)
+
+    settlement.answers["directory"] = {"failure": requests.Failure(code="internal_error", message="not now")}
+    await settlement.start(gateway.config.location.settlement_requests)
+    await until(lambda: len([each for each in settlement.asked if isinstance(each, requests.Directory)]) > 2)
+    assert not gateway.directory.current
+
+    settlement.answers["directory"] = {"members": members(), "lots": ()}
+    await until(lambda: gateway.directory.current)
 
 
 async def test_settlements_refusals_pass_through_with_the_clients_field(
@@ -159,4 +186,6 @@ async def test_the_directory_is_kept_on_disk(settlement: FakeSettlement, gateway
 
 async def test_without_a_connection_a_request_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="settlement_unavailable"):
-        await SettlementLink(tmp_path / "none", lambda _: None).request(requests.Entries(id=0, contract=1))
+        await SettlementLink(tmp_path / "none", lambda _: None, lambda _: None).request(
+            requests.Entries(id=0, contract=1)
+        )
