@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from engine.location import Location
-from gateway.client import AuthenticationError, Client
+from gateway.client import Client
 from loadtest.accounting import Account, Told, account_for
 from loadtest.crowd import PRODUCTS, Seat, furnish, operator_seed
 from loadtest.exchange import OwnExchange, empty
@@ -27,7 +27,6 @@ INSTRUMENTS: Final = ("RB20-12-SG", "RB25-12-SG", "RB16-9-SG", "RB22-12-LG")
 CROWD: Final = "load"
 PAGE: Final = 1000
 AT_ONCE: Final = 16
-KEY_WAIT_S: Final = 0.05
 REPLAY_S: Final = 60.0
 SETTLED_S: Final = 30.0
 RETRY_S: Final = 0.2
@@ -125,34 +124,15 @@ async def _sessions(
         await asyncio.gather(*(session.close() for session in sessions))
 
 
-async def _client(url: str, seat: Seat, http: aiohttp.ClientSession) -> Client:
-    """A client of a seat; the gateway hears of a new key a moment after its member was admitted."""
-    for _ in range(100):
-        client = Client(url, seat.seed, http=http)
-        try:
-            await client.connect()
-        except AuthenticationError as error:
-            if error.code != "unknown_key":
-                raise
-            await asyncio.sleep(KEY_WAIT_S)
-        else:
-            return client
-    raise AuthenticationError("the gateway does not hear of the new keys", "unknown_key")
-
-
 async def _position(url: str, seat: Seat, http: aiohttp.ClientSession) -> int:
     """Where a member's private stream stands."""
-    client = await _client(url, seat, http)
-    try:
+    async with Client(url, seat.seed, http=http) as client:
         return int((await client.fetch_balance())["info"]["account_sequence"])
-    finally:
-        await client.close()
 
 
 async def _told(url: str, seat: Seat, position: int, http: aiohttp.ClientSession) -> Told:
     """The member's private stream after `position`, replayed, and its live orders."""
-    client = await _client(url, seat, http)
-    try:
+    async with Client(url, seat.seed, http=http) as client:
         until = int((await client.fetch_balance())["info"]["account_sequence"])
         events: list[dict[str, Any]] = []
         async with asyncio.timeout(REPLAY_S):
@@ -160,8 +140,6 @@ async def _told(url: str, seat: Seat, position: int, http: aiohttp.ClientSession
                 events += await client.watch_private(position)
         orders = await client.fetch_open_orders()
         return Told(events, {order["id"]: Decimal(order["remaining"]) for order in orders})
-    finally:
-        await client.close()
 
 
 async def _last_contract(desk: Client) -> str:

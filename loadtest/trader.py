@@ -12,13 +12,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 
-from gateway.client import (
-    AuthenticationError,
-    Client,
-    NetworkError,
-    OrderNotFound,
-    PermissionDenied,
-)
+from gateway.client import Client, NetworkError, OrderNotFound
 
 Answer = TypeVar("Answer")
 PATIENCE_S: Final = 150.0
@@ -43,12 +37,6 @@ class Trader:
         while True:
             try:
                 return await question(await self.connected())
-            except PermissionDenied:
-                raise
-            except AuthenticationError as error:  # a gateway that has not heard of this key yet
-                await self.close()
-                if error.code != "unknown_key" or time.monotonic() > deadline:
-                    raise
             except NetworkError:
                 if time.monotonic() > deadline:
                     raise
