@@ -125,10 +125,11 @@ class OpenOrder(msgspec.Struct, kw_only=True):
 
 
 class OpenOrdersAnswer(Response, kw_only=True):
-    """The live orders as of exactly `sequence`."""
+    """The live orders as of exactly `sequence`; `more` follow after the last one."""
 
     sequence: int
     orders: list[OpenOrder]
+    more: bool
 
 
 class BalanceAnswer(Response, kw_only=True):
@@ -156,10 +157,11 @@ class LotState(msgspec.Struct, kw_only=True):
 
 
 class LotsAnswer(Response, kw_only=True):
-    """The lots as of exactly `sequence`."""
+    """The lots as of exactly `sequence`; `more` follow after the last one."""
 
     sequence: int
     lots: list[LotState]
+    more: bool
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -177,11 +179,12 @@ class Listing(msgspec.Struct, kw_only=True):
 
 
 class ListingsAnswer(Response, kw_only=True):
-    """The listings as of exactly `sequence`."""
+    """The listings as of exactly `sequence`; `more` follow after the last one."""
 
     sequence: int
     instrument: str
     listings: list[Listing]
+    more: bool
 
 
 class InstrumentState(msgspec.Struct, kw_only=True):
@@ -248,9 +251,10 @@ class Contract(msgspec.Struct, kw_only=True):
 
 
 class ContractsAnswer(Response, kw_only=True):
-    """Contracts, oldest first."""
+    """Contracts, oldest first; `more` follow after the last one."""
 
     contracts: list[Contract]
+    more: bool
 
 
 class Entry(msgspec.Struct, kw_only=True):

@@ -194,16 +194,16 @@ class Dispatcher:
         query = self._engine.query
         match message:
             case messages.OpenOrders():
-                return inquiries.open_orders(message.id, await query(Command.QUERY_ORDERS, account=member))
+                return inquiries.open_orders(message, await query(Command.QUERY_ORDERS, account=member))
             case messages.Balances():
                 return inquiries.balance(message.id, await query(Command.QUERY_BALANCES, account=member))
             case messages.Lots():
                 rows = await query(Command.QUERY_LOTS, account=member)
-                return inquiries.lots(message.id, rows, self._directory)
+                return inquiries.lots(message, rows, self._directory)
             case messages.Listings():
                 number = codec.instrument_number(message.instrument)
                 rows = await query(Command.QUERY_LISTINGS, instrument=number)
-                return inquiries.listings(message.id, message.instrument, rows, self._directory)
+                return inquiries.listings(message, rows, self._directory)
             case messages.Instruments():
                 return inquiries.instruments(message.id, await query(Command.QUERY_INSTRUMENTS))
 
@@ -233,7 +233,8 @@ class Dispatcher:
             )
             session.outbox.send(codec.encode(answers.Rejected(id=request_id, error=error)))
         else:
-            session.outbox.send(codec.encode(inquiries.settlement_answer(request_id, answer)))
+            response = inquiries.settlement_answer(request_id, request, answer)
+            session.outbox.send(codec.encode(response))
 
     def _know_member(self, number: int, request: requests.AddMember) -> None:
         """The member may log on here at once, without waiting for the directory's push.

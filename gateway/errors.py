@@ -112,6 +112,9 @@ _REACH: Final = {
         "the account has not reached that account_sequence; start without resume_from",
         "账户尚未到达该account_sequence,请不带resume_from订阅",
     ),
+    "after_ended": Text(
+        "the listing named by `after` has ended; begin again without it", "after所指的挂牌已结束,请从头查询"
+    ),
     "unknown_contract": Text("no contract of yours has this id", "没有此编号的合同"),
     "internal_error": Text(
         "a fault in the gateway; it was logged, tell the operator", "网关内部错误,已记录,请联系运营方"

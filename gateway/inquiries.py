@@ -12,6 +12,7 @@ from engine.records import CASH, INSTRUMENT, LOT, ORDER, Records, select
 from engine.vocabulary import Event, Mode, Phase, wire_name
 from gateway import answers, codec, messages
 from gateway.directory import Directory
+from gateway.errors import Refusal
 from gateway.notation import money_text, parse_amount, parse_id, parse_quantity, time_text, tonnes_text
 
 _ORDERS: Final = codec.record_struct(ORDER, *codec.ORDER_FIELDS).iter_unpack
@@ -35,10 +36,18 @@ def _rows(answer: Records, kind: Event) -> bytes:
     return codec.rows_of(select(answer, np.asarray(answer["kind"] == kind)))
 
 
-def open_orders(request_id: str, answer: Records) -> answers.OpenOrdersAnswer:
-    """QUERY_ORDERS of the member."""
-    orders = [_open_order(row) for row in _ORDERS(_rows(answer, Event.ORDER))]
-    return answers.OpenOrdersAnswer(id=request_id, sequence=sequence_of(answer), orders=orders)
+def _page(rows: Records, start: int, limit: int) -> tuple[bytes, bool]:
+    """At most `limit` rows from `start` on, and whether more follow."""
+    return codec.rows_of(rows[start : start + limit]), start + limit < len(rows)
+
+
+def open_orders(message: messages.OpenOrders, answer: Records) -> answers.OpenOrdersAnswer:
+    """QUERY_ORDERS of the member; their ids rise, so the page is those above `after`. Raises Refusal."""
+    found = select(answer, np.asarray(answer["kind"] == Event.ORDER)).view(ORDER)
+    start = np.searchsorted(found["order_id"], parse_id(message.after, "$.after"), side="right")
+    rows, more = _page(found, int(start), message.limit)
+    orders = [_open_order(row) for row in _ORDERS(rows)]
+    return answers.OpenOrdersAnswer(id=message.id, sequence=sequence_of(answer), orders=orders, more=more)
 
 
 def _open_order(row: tuple[Any, ...]) -> answers.OpenOrder:
@@ -82,12 +91,13 @@ def balance(request_id: str, answer: Records) -> answers.BalanceAnswer:
     )
 
 
-def lots(request_id: str, answer: Records, directory: Directory) -> answers.LotsAnswer:
-    """QUERY_LOTS of the member, with the register's words."""
+def lots(message: messages.Lots, answer: Records, directory: Directory) -> answers.LotsAnswer:
+    """QUERY_LOTS of the member, with the register's words; lots rise as orders do. Raises Refusal."""
+    found = select(answer, np.asarray(answer["kind"] == Event.LOT)).view(LOT)
+    start = np.searchsorted(found["lot"], parse_id(message.after, "$.after"), side="right")
+    rows, more = _page(found, int(start), message.limit)
     states = []
-    for _, _, _, instrument, _, _, free_kg, listed_kg, quantity_kg, contracted_kg, lot in _LOTS(
-        _rows(answer, Event.LOT)
-    ):
+    for _, _, _, instrument, _, _, free_kg, listed_kg, quantity_kg, contracted_kg, lot in _LOTS(rows):
         known = directory.lots.get(lot)
         states.append(
             answers.LotState(
@@ -102,13 +112,21 @@ def lots(request_id: str, answer: Records, directory: Directory) -> answers.Lots
                 units=known.units if known else 0,
             )
         )
-    return answers.LotsAnswer(id=request_id, sequence=sequence_of(answer), lots=states)
+    return answers.LotsAnswer(id=message.id, sequence=sequence_of(answer), lots=states, more=more)
 
 
-def listings(request_id: str, code: str, answer: Records, directory: Directory) -> answers.ListingsAnswer:
-    """QUERY_LISTINGS of an instrument, in the engine's order."""
+def listings(message: messages.Listings, answer: Records, directory: Directory) -> answers.ListingsAnswer:
+    """QUERY_LISTINGS of an instrument, in the engine's order, behind the order `after`. Raises Refusal."""
+    live = select(answer, np.asarray(answer["kind"] == Event.ORDER)).view(ORDER)
+    after, start = parse_id(message.after, "$.after"), 0
+    if after:
+        places = np.flatnonzero(live["order_id"] == after)
+        if not len(places):  # its place in the queue is not known any more
+            raise Refusal("after_ended", "$.after")
+        start = int(places[0]) + 1
+    rows, more = _page(live, start, message.limit)
     found = []
-    for row in _ORDERS(_rows(answer, Event.ORDER)):
+    for row in _ORDERS(rows):
         known = directory.lots.get(row[20])
         found.append(
             answers.Listing(
@@ -124,7 +142,11 @@ def listings(request_id: str, code: str, answer: Records, directory: Directory) 
             )
         )
     return answers.ListingsAnswer(
-        id=request_id, sequence=sequence_of(answer), instrument=code, listings=found
+        id=message.id,
+        sequence=sequence_of(answer),
+        instrument=message.instrument,
+        listings=found,
+        more=more,
     )
 
 
@@ -182,7 +204,8 @@ def settlement_request(message: messages.SettlementRequest, member: int) -> requ
             )
         case messages.Contracts():
             after = parse_id(message.after, "$.after")
-            return requests.Contracts(id=0, member=member, after=after, limit=message.limit)
+            limit = message.limit + 1  # one more than is shown tells whether there are more
+            return requests.Contracts(id=0, member=member, after=after, limit=limit)
         case messages.Entries():
             return requests.Entries(id=0, contract=parse_id(message.contract, "$.contract"))
 
@@ -192,16 +215,20 @@ _LOT_FIELDS: Final = tuple(
 )
 
 
-def settlement_answer(request_id: str, answer: requests.Answer) -> answers.Response:
-    """What a client hears of settlement's answer."""
+def settlement_answer(
+    request_id: str, request: requests.Request, answer: requests.Answer
+) -> answers.Response:
+    """What a client hears of settlement's answer to `request`."""
     if answer.member is not None:
         return answers.MemberAdded(id=request_id, member=answer.member)
     if answer.lot is not None:
         return answers.LotRegistered(id=request_id, lot=str(answer.lot))
     if answer.sequence is not None:
         return answers.MoneyMoved(id=request_id, sequence=answer.sequence)
-    if answer.contracts is not None:
-        return answers.ContractsAnswer(id=request_id, contracts=[_contract(row) for row in answer.contracts])
+    if isinstance(request, requests.Contracts):
+        shown, found = request.limit - 1, answer.contracts or ()
+        contracts = [_contract(row) for row in found[:shown]]
+        return answers.ContractsAnswer(id=request_id, contracts=contracts, more=len(found) > shown)
     assert answer.entries is not None
     return answers.EntriesAnswer(id=request_id, entries=[_entry(row) for row in answer.entries])
 

@@ -6,13 +6,16 @@ Decimals, order ids,
 match ids, contracts and lots are strings; member numbers, sequences and nanoseconds are integers.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+
+PAGE_ROWS_MAX: Final = 1000  # of one answer: about 300 bytes each, far below OUTBOX_PRIVATE_BYTES_MAX
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MemberNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=256)]
+PageLimit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 RequestId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 Side = Literal["buy", "sell"]
 TimeInForceName = Literal["day", "ioc"]
@@ -70,7 +73,10 @@ class Pick(Request, tag="pick"):
 
 
 class OpenOrders(Request, tag="open_orders"):
-    """The member's live orders."""
+    """The member's live orders after an order id, in order of entry."""
+
+    after: str = "0"
+    limit: PageLimit = PAGE_ROWS_MAX
 
 
 class Balances(Request, tag="balances"):
@@ -78,13 +84,19 @@ class Balances(Request, tag="balances"):
 
 
 class Lots(Request, tag="lots"):
-    """The member's lots with their free, listed and contracted quantity."""
+    """The member's lots after a lot, with their free, listed and contracted quantity."""
+
+    after: str = "0"
+    limit: PageLimit = PAGE_ROWS_MAX
 
 
 class Listings(Request, tag="listings"):
-    """The live orders of an instrument, best price first, with the ids and versions that a pick needs."""
+    """The live orders of an instrument, best price first, behind the one named by `after`, with the ids and
+    versions that a pick needs."""
 
     instrument: str
+    after: str = "0"
+    limit: PageLimit = PAGE_ROWS_MAX
 
 
 class Instruments(Request, tag="instruments"):
@@ -96,7 +108,7 @@ class Contracts(Request, tag="contracts"):
 
     member: MemberNumber | None = None
     after: str = "0"
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    limit: PageLimit = 100
 
 
 class Entries(Request, tag="entries"):

@@ -16,7 +16,7 @@ from settlement.ledger import MEMBER_MONEY, SEQUENCE_SHIFT, Goods, Money, Postin
 from settlement.queries import QUERIES
 from settlement.store import Connection
 
-ROWS_MAX: Final = 1000
+ROWS_MAX: Final = 1001  # a page of the gateway, and the row that tells whether there are more
 
 
 class BalanceRow(NamedTuple):

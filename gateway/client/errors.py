@@ -123,7 +123,7 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     ),
     OperationRejected: (
         "day_full", "live_orders_full", "accounts_full", "lots_full", "levels_full",
-        "instrument_open", "clock_not_stepped",
+        "instrument_open", "clock_not_stepped", "after_ended",
     ),
     MarketClosed: (
         "instrument_closed", "instrument_halted",

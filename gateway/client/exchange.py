@@ -21,9 +21,11 @@ import aiohttp
 from gateway.client import shapes
 from gateway.client.book import Book
 from gateway.client.connection import Connection
-from gateway.client.errors import BaseError, error_of
+from gateway.client.errors import BaseError, OperationRejected, error_of
+from gateway.messages import PAGE_ROWS_MAX
 
 UNREAD_EVENTS_MAX: Final = 100_000  # of a watch that nobody reads; the oldest go first
+LISTINGS_READS_MAX: Final = 10  # times that a reading of listings begins again because its place ended
 Amount = Decimal | str | int
 
 
@@ -148,8 +150,15 @@ class Client(Connection):
         return shapes.order(answer, None, "buy")
 
     async def fetch_listings(self, symbol: str) -> list[dict[str, Any]]:
-        """The live orders that can be picked: id, version, price, amount, lot, warehouse."""
-        answer = await self.request("listings", instrument=symbol)
+        """The live orders that can be picked: id, version, price, amount, lot, warehouse. Raises
+        OperationRejected when they change faster than they can be read."""
+        for reading in range(LISTINGS_READS_MAX):
+            try:
+                listings = await self._pages("listings", "listings", "order_id", instrument=symbol)
+                break
+            except OperationRejected as error:
+                if error.code != "after_ended" or reading == LISTINGS_READS_MAX - 1:
+                    raise
         return [
             {
                 "id": each["order_id"],
@@ -160,13 +169,13 @@ class Client(Connection):
                 "lot": each["lot"],
                 "info": each,
             }
-            for each in answer["listings"]
+            for each in listings
         ]
 
     async def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]:
-        """The live orders, of one instrument or all."""
-        answer = await self.request("open_orders")
-        orders = [shapes.order(each, each["instrument"], each["side"]) for each in answer["orders"]]
+        """The live orders, of one instrument or all, however many pages they are."""
+        rows = await self._pages("open_orders", "orders", "order_id")
+        orders = [shapes.order(each, each["instrument"], each["side"]) for each in rows]
         return [each for each in orders if symbol in (None, each["symbol"])]
 
     async def fetch_balance(self) -> dict[str, Any]:
@@ -177,8 +186,21 @@ class Client(Connection):
 
     async def fetch_lots(self) -> list[dict[str, Any]]:
         """The lots with their free, listed and contracted tonnes, as the exchange writes them."""
-        lots: list[dict[str, Any]] = (await self.request("lots"))["lots"]
-        return lots
+        return await self._pages("lots", "lots", "lot")
+
+    async def _pages(
+        self, op: str, rows: str, cursor: str, after: str = "0", limit: int | None = None, **fields: Any
+    ) -> list[dict[str, Any]]:
+        """All `rows` of `op` after one, or `limit` of them at most, asked for page by page."""
+        found: list[dict[str, Any]] = []
+        while limit is None or len(found) < limit:
+            size = PAGE_ROWS_MAX if limit is None else min(PAGE_ROWS_MAX, limit - len(found))
+            answer = await self.request(op, after=after, limit=size, **fields)
+            found += answer[rows]
+            if not answer["more"]:
+                break
+            after = found[-1][cursor]
+        return found
 
     # The private stream
 
@@ -247,13 +269,11 @@ class Client(Connection):
         return int(answer["sequence"])
 
     async def fetch_contracts(
-        self, member: int | None = None, after: str = "0", limit: int = 100
+        self, member: int | None = None, after: str = "0", limit: int | None = None
     ) -> list[dict[str, Any]]:
-        """Contracts after an id, oldest first, as the exchange writes them."""
+        """Contracts after an id, all or at most `limit`, oldest first, as the exchange writes them."""
         fields: dict[str, Any] = {} if member is None else {"member": member}
-        answer = await self.request("contracts", after=after, limit=limit, **fields)
-        contracts: list[dict[str, Any]] = answer["contracts"]
-        return contracts
+        return await self._pages("contracts", "contracts", "contract", after, limit, **fields)
 
     async def fetch_entries(self, contract: str) -> list[dict[str, Any]]:
         """The ledger entries of a contract, as the exchange writes them."""

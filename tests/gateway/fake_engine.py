@@ -82,6 +82,15 @@ class FakeEngine:
         self.sequence += 1
         self._emit([dict(row) for row in rows])
 
+    def rest(self, count: int, account: int) -> None:
+        """Orders of an account that rest already: buys of 1 t at 2330.00."""
+        row = {
+            "account": account, "instrument": 0, "side": Side.BUY, "client_order_id_0": 1,
+            "client_order_id_1": 0, "price_fen_per_tonne": 233_000, "quantity_kg": 1000, "lot": 0,
+        }  # fmt: skip
+        for order_id in range(1 << 22, (count + 1) << 22, 1 << 22):
+            self.live[order_id] = Resting(order_id, row, 1000)
+
     async def _command_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         writer.write(hello(self.epoch, self.sequence))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,36 @@ async def test_trades_and_own_fills_are_watched(opened: Open) -> None:
         Decimal("5.00"),
     )
     assert fill["id"] == trade["id"]
+
+
+async def test_many_open_orders_come_whole_though_they_come_by_pages(
+    opened: Open, engine: FakeEngine
+) -> None:
+    buyer = await opened(BUYER)
+    engine.rest(2500, account=2)
+
+    orders = await buyer.fetch_open_orders()
+
+    assert [order["id"] for order in orders] == [str(number << 22) for number in range(1, 2501)]
+
+
+async def test_listings_that_change_while_they_are_read_are_read_again(
+    opened: Open, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.client.exchange.PAGE_ROWS_MAX", 2)
+    buyer = await opened(BUYER)
+    engine.rest(5, account=1)
+    asking = buyer.request
+
+    async def request(op: str, **fields: Any) -> dict[str, Any]:
+        if fields["after"] == str(2 << 22):
+            engine.live.pop(2 << 22, None)  # the place where the reading stood has ended
+        return await asking(op, **fields)
+
+    monkeypatch.setattr(buyer, "request", request)
+    listings = await buyer.fetch_listings(SYMBOL)
+
+    assert [int(each["id"]) >> 22 for each in listings] == [1, 3, 4, 5]
 
 
 async def test_an_order_in_flight_when_the_engine_dies_has_one_effect_and_one_answer(

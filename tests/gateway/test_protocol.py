@@ -84,7 +84,7 @@ def test_the_checksum_of_the_example_is_right() -> None:
 
 
 def test_the_limits_in_the_text_are_those_in_the_code() -> None:
-    from gateway import server, session
+    from gateway import messages, server, session
 
     for words in (
         f"{server.FRAME_BYTES_MAX:,} bytes",
@@ -92,5 +92,7 @@ def test_the_limits_in_the_text_are_those_in_the_code() -> None:
         f"after {session.LOGON_SECONDS} s",
         f"{session.IN_FLIGHT_MAX} unanswered requests",
         f"every {server.HEARTBEAT_SECONDS:.0f} s",
+        f"never more than {messages.PAGE_ROWS_MAX:,}",
+        f"integer, default {messages.PAGE_ROWS_MAX} | `100` | 1-{messages.PAGE_ROWS_MAX} |",
     ):
         assert words in TEXT, words

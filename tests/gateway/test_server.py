@@ -114,6 +114,49 @@ async def test_questions_are_answered_as_of_a_sequence(connect: Connect) -> None
     ]
 
 
+async def test_a_very_large_member_is_answered_by_pages(connect: Connect, engine: FakeEngine) -> None:
+    buyer = await connect(BUYER)
+    engine.rest(28_000, account=2)
+
+    first = await buyer.ask("open_orders")
+    last = await buyer.ask("open_orders", after=str(27_600 << 22), limit=500)
+
+    ids = [each["order_id"] for each in first["orders"]]
+    assert ids == [str(number << 22) for number in range(1, 1001)]
+    assert first["more"] is True
+    assert (len(last["orders"]), last["more"]) == (400, False)
+
+
+async def test_the_listings_go_on_behind_the_one_named(connect: Connect, engine: FakeEngine) -> None:
+    buyer = await connect(BUYER)
+    engine.rest(5, account=1)
+
+    pages = [
+        await buyer.ask("listings", instrument="RB12-9-SG", after=str(after << 22), limit=2)
+        for after in (0, 2, 4, 9)
+    ]
+
+    shown = [[int(each["order_id"]) >> 22 for each in page["listings"]] for page in pages[:3]]
+    assert (shown, [page["more"] for page in pages[:3]]) == ([[1, 2], [3, 4], [5]], [True, True, False])
+    assert (pages[3]["error"]["code"], pages[3]["error"]["path"]) == ("after_ended", "$.after")
+
+
+async def test_lots_go_on_after_the_one_named(connect: Connect) -> None:
+    seller = await connect(SELLER)
+
+    assert [len((await seller.ask("lots", after=after))["lots"]) for after in ("6", "7")] == [1, 0]
+
+
+@pytest.mark.parametrize("op", ["open_orders", "lots", "contracts"])
+@pytest.mark.parametrize("limit", [0, 1001])
+async def test_a_page_has_a_size(connect: Connect, op: str, limit: int) -> None:
+    buyer = await connect(BUYER)
+
+    answer = await buyer.ask(op, limit=limit)
+
+    assert (answer["error"]["code"], answer["error"]["path"]) == ("invalid_value", "$.limit")
+
+
 async def test_the_operator_moves_phase_reference_day_and_clock(connect: Connect, engine: FakeEngine) -> None:
     operator = await connect(OPERATOR)
 

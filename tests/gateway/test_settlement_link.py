@@ -163,6 +163,27 @@ async def test_own_contracts_only_are_asked_for_and_shown(
     assert {each.member for each in settlement.asked if isinstance(each, requests.Contracts)} == {2}
 
 
+async def test_contracts_say_whether_there_are_more(connect: Connect, settlement: FakeSettlement) -> None:
+    buyer = await connect(BUYER)
+    rows = [
+        requests.ContractRow(
+            contract=number, instrument="RB12-9-SG", buyer=2, seller=1, lot=7, price_fen_per_tonne=226_000,
+            quantity_kg=29_880, amount_fen=6_752_880, state="paid", traded_ns=1436317200000000000,
+        )
+        for number in (1, 2, 3)
+    ]  # fmt: skip
+
+    settlement.answers["contracts"] = {"contracts": tuple(rows)}
+    page = await buyer.ask("contracts", limit=2)
+    settlement.answers["contracts"] = {"contracts": tuple(rows[2:])}
+    rest = await buyer.ask("contracts", limit=2, after="2")
+
+    asked = [(each.after, each.limit) for each in settlement.asked if isinstance(each, requests.Contracts)]
+    assert ([each["contract"] for each in page["contracts"]], page["more"]) == (["1", "2"], True)
+    assert ([each["contract"] for each in rest["contracts"]], rest["more"]) == (["3"], False)
+    assert asked == [(0, 3), (2, 3)]
+
+
 async def test_a_settlement_that_dies_is_unavailable_and_comes_back(
     connect: Connect, settlement: FakeSettlement, gateway: Gateway
 ) -> None:
