@@ -25,7 +25,6 @@ from settlement.store import StoreError
 
 INSTRUMENTS: Final = ("RB20-12-SG", "RB25-12-SG", "RB16-9-SG", "RB22-12-LG")
 CROWD: Final = "load"
-PAGE: Final = 1000
 AT_ONCE: Final = 16
 REPLAY_S: Final = 60.0
 SETTLED_S: Final = 30.0
@@ -149,10 +148,7 @@ async def _last_contract(desk: Client) -> str:
 
 async def _contracts(desk: Client, after: str) -> list[str]:
     """The ids of all contracts after one."""
-    found: list[str] = []
-    while page := await desk.fetch_contracts(0, found[-1] if found else after, PAGE):
-        found += [contract["contract"] for contract in page]
-    return found
+    return [contract["contract"] for contract in await desk.fetch_contracts(0, after)]
 
 
 async def _reconciled(location: Location) -> dict[str, Any]:
