@@ -36,7 +36,7 @@ test: $(VENV)/.dev compile
 	$(BIN)/python -m pytest -n auto --dist loadfile tests
 
 quick: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow" --ignore=tests/end_to_end tests
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" --ignore=tests/end_to_end tests
 
 run: $(RUNTIME) compile
 	@LECONG_LOGON_SECONDS=$${LECONG_LOGON_SECONDS:-60} $(BIN)/python supervise.py  # time to sign by hand
