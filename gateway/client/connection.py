@@ -50,11 +50,12 @@ _decode: Final = msgspec.json.Decoder().decode
 class _Waiting:
     """A request without an answer yet."""
 
-    __slots__ = ("frame", "future", "repeatable")
+    __slots__ = ("frame", "future", "repeatable", "sent", "sent_again")
 
     def __init__(self, frame: bytes, repeatable: bool) -> None:
         self.frame = frame
         self.repeatable = repeatable
+        self.sent = self.sent_again = False
         self.future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
 
@@ -116,20 +117,25 @@ class Connection:
         """Send a request and return its response. Raises a BaseError of client_errors.py."""
         repeatable = op in REPEATABLE
         deadline = asyncio.get_running_loop().time() + timeout
+        repeated = False
         for attempt in itertools.count():
-            answer = await self._ask(op, fields, repeatable, deadline)
+            answer, sent_again = await self._ask(op, fields, repeatable, deadline)
+            repeated |= sent_again
             if answer["ok"]:
                 return answer
             passing = repeatable and answer["error"]["code"] in PASSING
             pause = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
             if not passing or asyncio.get_running_loop().time() + pause > deadline:
-                raise error_of(answer)
+                error = error_of(answer)
+                error.repeated = repeated
+                raise error
             await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
     async def _ask(
         self, op: str, fields: dict[str, Any], repeatable: bool, deadline: float
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], bool]:
+        """The response, and whether the request was sent more than once for it."""
         if self._refused is not None:
             raise self._refused
         request_id = f"q{next(self._numbers)}"
@@ -137,11 +143,11 @@ class Connection:
         self._waiting[request_id] = waiting
         try:
             if self._socket is not None and self._ready.is_set():
-                await self._send(waiting.frame)
+                await self._send_waiting(waiting)
             elif not repeatable:
                 raise NetworkError(f"not connected, and {op} is not repeated")
             async with asyncio.timeout_at(deadline):
-                return await waiting.future
+                return await waiting.future, waiting.sent_again
         except TimeoutError:
             raise RequestTimeout(f"no answer to {op} in time; its outcome is unknown") from None
         finally:
@@ -151,6 +157,10 @@ class Connection:
         """Send without waiting; the response, if any, goes to `_answered`."""
         if self._socket is not None:
             await self._send(_encode(message))
+
+    async def _send_waiting(self, waiting: _Waiting) -> None:
+        waiting.sent, waiting.sent_again = True, waiting.sent
+        await self._send(waiting.frame)
 
     async def _send(self, frame: bytes) -> None:
         assert self._socket is not None
@@ -187,7 +197,7 @@ class Connection:
             self.connects += 1
             await self._restore()
             for waiting in list(self._waiting.values()):
-                await self._send(waiting.frame)
+                await self._send_waiting(waiting)
             self._ready.set()
             while True:
                 message = await socket.receive()

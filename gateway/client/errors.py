@@ -27,6 +27,7 @@ class BaseError(Exception):
         self.code = code
         self.path = path
         self.answer = answer or {}
+        self.repeated = False  # whether the request was sent again, after a reconnect, before this answer
 
 
 class ExchangeError(BaseError):

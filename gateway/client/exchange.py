@@ -9,6 +9,7 @@ between.
 """
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 from collections import deque
@@ -20,8 +21,8 @@ import aiohttp
 
 from gateway.client import shapes
 from gateway.client.book import Book
-from gateway.client.connection import Connection
-from gateway.client.errors import BaseError, OperationRejected, error_of
+from gateway.client.connection import TIMEOUT_SECONDS, Connection
+from gateway.client.errors import BaseError, OperationRejected, OrderNotFound, error_of
 from gateway.messages import PAGE_ROWS_MAX
 
 UNREAD_EVENTS_MAX: Final = 100_000  # of a watch that nobody reads; the oldest go first
@@ -42,6 +43,7 @@ class Client(Connection):
         self._tapes: dict[str, deque[dict[str, Any]]] = {}
         self._orders: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
         self._fills: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
+        self._canceling: dict[tuple[str, str], dict[str, Any]] = {}  # under way; the event, once it came
         self._events: deque[dict[str, Any]] = deque(maxlen=UNREAD_EVENTS_MAX)
         self._changed = asyncio.Event()
         self._broken: BaseError | None = None
@@ -125,10 +127,33 @@ class Client(Connection):
     async def cancel_order(
         self, id: str = "", symbol: str | None = None, params: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Cancel by order id, or by params clientOrderId. After a reconnect a repeat may report
-        OrderNotFound."""
+        """Cancel by order id, or by params clientOrderId. Raises OrderNotFound when no such order is live.
+
+        When the connection broke and the repeat finds no live order, the first asking may have canceled it:
+        then `status` is "canceled" if the private stream, where it is watched, says so, and otherwise None:
+        live no more, by that cancel, a fill, or long before; `filled` is None too.
+        """
         client_order_id = (params or {}).get("clientOrderId", "")
-        answer = await self.request("cancel_order", order_id=id, client_order_id=client_order_id)
+        name = ("order_id", id) if id else ("client_order_id", client_order_id)
+        self._canceling[name] = {}
+        try:
+            answer = await self.request("cancel_order", order_id=id, client_order_id=client_order_id)
+        except OrderNotFound as error:
+            if not error.repeated:
+                raise
+            await self._catch_up(name)
+            event = self._canceling.get(name, {})  # empty too when a second asking beside took it
+            return {
+                "id": event.get("order_id", id),
+                "clientOrderId": event.get("client_order_id", client_order_id),
+                "symbol": event.get("instrument", symbol),
+                "status": "canceled" if event else None,
+                "filled": Decimal(event["cum"]) if event else None,
+                "remaining": Decimal(0),
+                "info": event or error.answer,
+            }
+        finally:
+            self._canceling.pop(name, None)
         return {
             "id": answer["order_id"],
             "clientOrderId": answer["client_order_id"],
@@ -138,6 +163,15 @@ class Client(Connection):
             "remaining": Decimal(0),
             "info": answer,
         }
+
+    async def _catch_up(self, name: tuple[str, str]) -> None:
+        """Wait until the private stream, if it is watched, tells of the cancel or has no more to tell."""
+        if self._private:
+            with contextlib.suppress(TimeoutError, BaseError):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    until = (await self.request("balances"))["account_sequence"]
+                    while not self._canceling.get(name) and self.account_sequence < until:
+                        await self._changed.wait()
 
     async def pick(
         self, order_id: str, amount: Amount, version: int, params: dict[str, Any] | None = None
@@ -349,6 +383,12 @@ class Client(Connection):
                 self._fills.append(message)
             elif message["event"] == "order":
                 self._orders.append(message)
+                self._note_cancel(message)
+
+    def _note_cancel(self, event: dict[str, Any]) -> None:
+        for name in ("order_id", "client_order_id"):
+            if event["status"] == "canceled" and (name, event[name]) in self._canceling:
+                self._canceling[name, event[name]] = event
 
     def _told_depth(self, message: dict[str, Any]) -> None:
         symbol = message["instrument"]

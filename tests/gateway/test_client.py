@@ -210,6 +210,44 @@ async def test_an_order_in_flight_when_the_gateway_dies_has_one_effect_and_one_a
     assert answer["id"] == str(1 << 22)
 
 
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("by", ["id", "clientOrderId"])
+async def test_a_cancel_that_is_repeated_after_a_reconnect_says_what_is_known_of_the_order(
+    opened: Open, engine: FakeEngine, gateway: Gateway, watched: bool, by: str
+) -> None:
+    buyer = await opened(BUYER)
+    watching = asyncio.create_task(buyer.watch_private()) if watched else None
+    await until(lambda: buyer.account_sequence == 0 or not watched)
+    placed = await buy(buyer, "2300.00", clientOrderId="mine")
+    engine.silent = True
+    name = {"id": placed["id"]} if by == "id" else {"params": {"clientOrderId": "mine"}}
+    under_way = asyncio.create_task(buyer.cancel_order(**name))
+    await until(lambda: len(engine.commands) == 2)
+
+    for connection in list(gateway._connections.values()):
+        connection.transport.abort()
+    await until(lambda: len(engine.commands) == 3)  # the repeat, which finds no live order
+    engine.speak()
+    canceled = await under_way
+
+    known = {"status": "canceled", "filled": Decimal(0)} if watched else {"status": None, "filled": None}
+    assert {key: canceled[key] for key in ("status", "filled")} == known
+    assert canceled["remaining"] == 0
+    assert canceled["id" if by == "id" else "clientOrderId"] == (placed["id"] if by == "id" else "mine")
+    if watching is not None:
+        await watching
+
+
+async def test_a_cancel_that_waited_for_the_connection_is_no_repeat(opened: Open, gateway: Gateway) -> None:
+    buyer = await opened(BUYER)
+    for connection in list(gateway._connections.values()):
+        connection.transport.abort()
+    await until(lambda: buyer._socket is None)
+
+    with pytest.raises(ccxt.OrderNotFound):
+        await buyer.cancel_order("12345")
+
+
 async def test_the_private_stream_goes_on_after_a_lost_connection_without_gap_or_double(
     opened: Open, gateway: Gateway
 ) -> None:
