@@ -1,7 +1,7 @@
 """What is true of the exchange after every command: checked by walking the arrays slowly and plainly.
 
-Law: this module shares no code with the kernels but the formula of the hold; it is the oracle of every cached number
-(best level, level totals, holds, counters).
+Law: this module shares no code with the kernels but the formula of the hold; it is the oracle of every cached
+number (best level, level totals, holds, counters).
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from engine.vocabulary import Mode, Side
 
 
 def check_invariants(state: State) -> None:
-    """Raise AssertionError with the first thing that is not as it must be (semantics A3, A7, G4; law 4, 7)."""
+    """Raise AssertionError with what first is not as it must be (semantics A3, A7, G4; law 4, 7)."""
     slots = [slot for ladder in _ladders(state) for slot in _check_ladder(state, ladder)]
     assert len(set(slots)) == len(slots), "an order rests in one place"
     _check_slots(state, slots)
@@ -36,7 +36,9 @@ def _check_ladder(state: State, ladder: int) -> Iterator[int]:
         queue = list(_queue(state, sentinel))
         leaves = [int(state.nodes["leaves"][slot]) for slot in queue]
         assert all(kg > 0 for kg in leaves), f"ladder {ladder}: a resting order has something left"
-        assert int(state.nodes["leaves"][sentinel]) == sum(leaves), f"ladder {ladder}, level {level}: kilograms"
+        assert int(state.nodes["leaves"][sentinel]) == sum(leaves), (
+            f"ladder {ladder}, level {level}: kilograms"
+        )
         assert int(state.nodes["id"][sentinel]) == len(queue), f"ladder {ladder}, level {level}: orders"
         ids = [int(state.nodes["id"][slot]) for slot in queue]
         assert ids == sorted(ids), f"ladder {ladder}, level {level}: time priority"
@@ -75,14 +77,16 @@ def _check_tiers(state: State, ladder: int, occupied: list[int]) -> None:
 
 
 def _check_slots(state: State, slots: list[int]) -> None:
-    """Live and freed slots together are all that were ever used, and freed ones are zero but for their link."""
+    """Live and freed slots are all that were ever used, and freed ones are zero but for their link."""
     head, nodes = state.head, state.nodes
     freed, slot = [], int(head["free_slot"][0])
     while slot != 0:
         freed.append(slot)
         slot = int(nodes["next"][slot])
     assert len(slots) == int(head["live_orders"][0]), "live orders are counted"
-    assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), "no slot is lost or double"
+    assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), (
+        "no slot is lost or double"
+    )
     for name in ("previous", "leaves", "level", "account", "id"):
         assert not nodes[name][freed].any(), f"freed slots are zero: {name}"
     names = [name for name in state.orders.dtype.names or () if not name.startswith("reserved")]
