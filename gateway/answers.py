@@ -119,7 +119,6 @@ class OpenOrder(msgspec.Struct, kw_only=True):
     quantity: str
     leaves: str
     cum: str
-    amount: str
     lot: str
     version: int
 

@@ -51,7 +51,7 @@ def open_orders(message: messages.OpenOrders, answer: Records) -> answers.OpenOr
 
 
 def _open_order(row: tuple[Any, ...]) -> answers.OpenOrder:
-    (_, _, _, side, _, _, _, _, instrument, _, version, _, _, amount_fen, order_id, client_order_id, price,
+    (_, _, _, side, _, _, _, _, instrument, _, version, _, _, _, order_id, client_order_id, price,
      quantity_kg, leaves_kg, cum_kg, lot) = row  # fmt: skip
     return answers.OpenOrder(
         order_id=str(order_id),
@@ -62,7 +62,6 @@ def _open_order(row: tuple[Any, ...]) -> answers.OpenOrder:
         quantity=tonnes_text(quantity_kg),
         leaves=tonnes_text(leaves_kg),
         cum=tonnes_text(cum_kg),
-        amount=money_text(amount_fen),
         lot=str(lot) if lot else "",
         version=version,
     )

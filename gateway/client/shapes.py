@@ -29,10 +29,10 @@ def market(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def order(row: dict[str, Any], symbol: str | None, side: str) -> dict[str, Any]:
-    """An order, from an acknowledgement or from open_orders."""
+    """An order, from an acknowledgement or from open_orders (which has no cost: None)."""
     amount, filled, remaining = Decimal(row["quantity"]), Decimal(row["cum"]), Decimal(row["leaves"])
     status = "open" if remaining else "closed" if filled == amount else "canceled"
-    average = row.get("average_price")
+    average, cost = row.get("average_price"), row.get("amount")
     return {
         "id": row["order_id"],
         "clientOrderId": row["client_order_id"],
@@ -44,7 +44,7 @@ def order(row: dict[str, Any], symbol: str | None, side: str) -> dict[str, Any]:
         "amount": amount,
         "filled": filled,
         "remaining": remaining,
-        "cost": Decimal(row["amount"]),
+        "cost": None if cost is None else Decimal(cost),
         "info": row,
     }
 
