@@ -109,7 +109,7 @@ class Exchange:
         """Live slots of an instrument: buys, then sells, best price first, oldest first (semantics A1)."""
         following = self.state.nodes["next"]
         slots = []
-        for ladder in (2 * instrument, 2 * instrument + 1):
+        for ladder in (4 * instrument, 4 * instrument + 1):
             for sentinel in self._sentinels(ladder):
                 slot = int(following[sentinel])
                 while slot != sentinel:
@@ -124,16 +124,15 @@ class Exchange:
             self.state.orders[slots],
         )
         ladders = self.state.nodes["account"][nodes["level"]]
-        placed = self.state.ladders[ladders]
-        rows["instrument"], rows["side"] = ladders >> 1, ladders & 1
-        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"]
-        rows["price_fen_per_tonne"] = placed["origin"] + (nodes["level"] - placed["base"]) * placed["stride"]
+        rows["instrument"], rows["side"] = ladders >> 2, ladders & 1
+        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"] + orders["hidden"]
+        rows["price_fen_per_tonne"] = orders["price"]
         rows["order_type"], rows["time_in_force"] = orders["order_type"], orders["time_in_force"]
         rows["flags"], rows["listing_version"] = orders["flags"], orders["version"]
         rows["client_order_id_0"] = orders["client_order_id_0"]
         rows["client_order_id_1"] = orders["client_order_id_1"]
         rows["quantity_kg"], rows["lot"] = orders["quantity"], orders["lot"]
-        rows["cum_kg"] = orders["quantity"] - nodes["leaves"]
+        rows["cum_kg"] = orders["cum"]
         return rows
 
     def _balances(self, account: int) -> Records:
@@ -161,11 +160,11 @@ class Exchange:
         return rows
 
     def _levels(self, instrument: int) -> Records:
-        sides = [(side, self._sentinels(2 * instrument + side)) for side in (Side.BUY, Side.SELL)]
+        sides = [(side, self._sentinels(4 * instrument + side)) for side in (Side.BUY, Side.SELL)]
         rows = _rows(sum(len(found) for _, found in sides), Event.LEVEL)
         first = 0
         for side, found in sides:
-            part, ladder = rows[first : first + len(found)], self.state.ladders[2 * instrument + side]
+            part, ladder = rows[first : first + len(found)], self.state.ladders[4 * instrument + side]
             part["side"], part["instrument"] = side, instrument
             levels = np.array(found, np.int64) - ladder["base"]
             part["price_fen_per_tonne"] = ladder["origin"] + levels * ladder["stride"]

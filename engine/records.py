@@ -63,6 +63,7 @@ _COMMAND_HEAD: Final = {
     "time_in_force": ("u1", 20),
     "flags": ("u1", 21),
     "phase": ("u1", 22),
+    "self_trade_mode": ("u1", 23),
     "account": ("<i4", 24),
     "instrument": ("<i4", 28),
     "tag": ("<u8", 32),  # the sender's, echoed in every event of the command: gateway << 48 | request
@@ -76,9 +77,12 @@ _COMMAND_BODY: Final = {
     "quantity_kg": ("<i8", 80),
     "lot": ("<i8", 88),
     "listing_version": ("<i8", 96),
+    "minimum_quantity_kg": ("<i8", 96),
     "amount_fen": ("<i8", 104),
+    "stop_fen_per_tonne": ("<i8", 104),
     "due_ns": ("<i8", 112),
     "group": ("<i8", 120),
+    "display_quantity_kg": ("<i8", 120),
 }
 _TERMS_BODY: Final = {
     "code": ("S16", 48),
@@ -93,7 +97,8 @@ _TERMS_BODY: Final = {
     "seller_deposit_bp": ("<i2", 114),
     "band_bp": ("<i2", 116),
     "fee_fen_per_tonne": ("<i2", 118),
-    "mode": ("<i8", 120),
+    "mode": ("<i4", 120),
+    "collar_bp": ("<i4", 124),  # of market orders; 0: the band is the collar
 }
 
 COMMAND: Final = _layout(_COMMAND_HEAD | _COMMAND_BODY)

@@ -7,9 +7,9 @@ Law: a command of settlement carries a number that rises; what was applied once 
 from typing import Any
 
 from engine.core.events import emit_cash, emit_lot, emit_rejected, emit_repeated
+from engine.core.identity import account_is_open
 from engine.core.jit import part, routine
 from engine.core.layout import State, Turn
-from engine.core.orders import account_is_open
 from engine.vocabulary import AMOUNT_MAX_FEN, QUANTITY_MAX_KG, Command, Event, Reason
 
 OPEN_ACCOUNT, DEPOSIT = int(Command.OPEN_ACCOUNT), int(Command.DEPOSIT)
@@ -31,7 +31,7 @@ AMOUNT_MAX, QUANTITY_MAX = int(AMOUNT_MAX_FEN), int(QUANTITY_MAX_KG)
 
 @part
 def open_account(state: State, turn: Turn) -> Any:
-    """Open the account of a member; its group is its own number where none is named (semantics D1)."""
+    """Open the account of a member; its group is its own number where none is named, none if negative (D1)."""
     account, group = turn.commands["account"][turn.at], turn.commands["group"][turn.at]
     accounts = state.accounts
     if account <= 0 or account >= len(accounts):
@@ -39,7 +39,7 @@ def open_account(state: State, turn: Turn) -> Any:
     if accounts["open"][account] != 0:
         return ACCOUNT_EXISTS
     accounts["open"][account] = 1
-    accounts["group"][account] = group if group > 0 else account
+    accounts["group"][account] = max(group, 0) if group != 0 else account
     state.head["accounts_used"][0] = max(state.head["accounts_used"][0], account + 1)
     emit_cash(state, turn, ACCOUNT_OPENED, account)
     return OK
