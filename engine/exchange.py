@@ -117,6 +117,20 @@ class Exchange:
                     slot = int(following[slot])
         return slots
 
+    def waiting_stops(self, instrument: int) -> list[tuple[int, str, int, int]]:
+        """(order id, side, stop in fen per tonne, leaves in kg) of the stops, buys first, nearest first."""
+        found = []
+        for side in Side:
+            ladder = self.state.ladders[4 * instrument + 2 + side]
+            for level in range(int(ladder["levels"]) + 1):
+                sentinel = int(ladder["base"]) + level
+                slot = int(self.state.nodes["next"][sentinel])
+                while slot != sentinel:
+                    node, order = self.state.nodes[slot], self.state.orders[slot]
+                    found.append((int(node["id"]), side.name.lower(), int(order["stop"]), int(node["leaves"])))
+                    slot = int(node["next"])
+        return found
+
     def _orders(self, slots: list[int]) -> Records:
         rows, nodes, orders = (
             _rows(len(slots), Event.ORDER),
