@@ -110,7 +110,7 @@ class CommandLog:
                 file.close()
 
     def resume(self, epoch: int) -> None:
-        """Cut the torn tail, get ready for blocks of `epoch`; once, after `recover`. Raises LogError, OSError."""
+        """Cut the torn tail and get ready for blocks of `epoch`, once. Raises LogError, OSError."""
         assert self._file is None, "a log is resumed once"
         assert epoch > self.epoch, "a start has an epoch of its own"
         self.epoch = epoch

@@ -29,7 +29,7 @@ from engine.sequencer import Sequencer
 from engine.vocabulary import Command, Event, Phase
 
 LOCK_WAIT_S: Final = 3.0
-STOP_S: Final = 0.5  # for clients to read what was finished; then they are cut off
+STOP_S: Final = 0.3  # for clients to read what was finished; then they are cut off
 READ_BYTES: Final = 1 << 18
 WRITE_BUFFER_BYTES_MAX: Final = 8 << 20  # of one client in its transport; then answers wait in a queue
 ANSWER_ROWS: Final = 1 << 13  # of one REPLY frame
@@ -88,6 +88,7 @@ class Engine:
         self.sequencer = Sequencer(self.exchange, self.log, self.events, clock)
         self.stopping = False
         self._subscribers: set[asyncio.Task[None]] = set()
+        self._undecided: set[asyncio.Task[None]] = set()  # subscribers that have not said what they want
         self.doors: set[CommandDoor] = set()
         self._admit_instruments(settings)
 
@@ -103,6 +104,8 @@ class Engine:
         finally:
             for server in servers:
                 server.close()
+            for path in (self._location.engine_commands, self._location.engine_events):
+                path.unlink(missing_ok=True)
             await self._say_goodbye()
             self.log.close()
             self.events.close()
@@ -119,6 +122,8 @@ class Engine:
         """Let every client read what was published, for STOP_S at most, then hang up."""
         self.stopping = True
         self.sequencer.grown.set()
+        for undecided in self._undecided:
+            undecided.cancel()
         for door in self.doors:
             door.finish()
         leaving = [*self._subscribers, *(asyncio.ensure_future(door.gone.wait()) for door in self.doors)]
@@ -135,14 +140,16 @@ class Engine:
             writer.close()
             return
         task = asyncio.get_running_loop().create_task(self._stream(reader, writer))
-        self._subscribers.add(task)
-        task.add_done_callback(self._subscribers.discard)
+        for tasks in (self._subscribers, self._undecided):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send one subscriber what it asked for, from the event log, at its own pace, while it is there."""
         try:
             writer.write(hello(self.epoch, self.sequencer.sequence))
             wish = await _read_wish(reader)
+            self._undecided -= {asyncio.current_task()}
             feed = asyncio.ensure_future(
                 self._feed(writer, int(wish["sequence"]), int(wish["account"]), int(wish["due_ns"]))
             )

@@ -1,9 +1,9 @@
 """The matching core beside the yardstick of the shared folder, on the same messages, in one run.
 
 What is timed is the shipped core with everything in it: holds on funded accounts and lots, the rising client
-reference as idempotency scheme, events written to the buffer, batches of 256, one thread. Counted are workload
-messages; a modify of the workload loses its place and is two commands. Order ids come from an untimed dry run.
-The reports of the core, written in the workload's own form, must have the published hash.
+reference as idempotency scheme, events written to the buffer, batches of 256, one thread. Counted are
+workload messages; a modify of the workload loses its place and is two commands. Order ids come from an
+untimed dry run. The reports of the core, written in the workload's own form, must have the published hash.
 """
 
 import hashlib
@@ -139,7 +139,7 @@ def report_hash(replay: Replay) -> str:
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Core and yardstick taking turns on flash1 normal: ratio, figures, hash; or ratio None and the reason."""
+    """Core and yardstick taking turns on flash1 normal: ratio, figures, hash; or None and the reason."""
     source = shared_folder() / "data" / "flash1" / "normal_seed23.npz"
     if not source.exists():
         return {"ratio": None, "reason": f"{source} is not there; set LECONG_SHARED"}
@@ -164,7 +164,8 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
         "commands": len(replay.commands),
         "report_hash_200000": digest,
         "report_hash_as_published": digest == HASHES[HASH_MESSAGES],
-        "configuration": f"batches of {BATCH_COMMANDS}, holds, rising reference, best of {rounds}, one processor",
+        "configuration": f"batches of {BATCH_COMMANDS}, holds, rising reference, "
+        f"best of {rounds}, one processor",
     }
 
 
@@ -264,7 +265,7 @@ def _commands_of(messages: npt.NDArray[np.void], pending: npt.NDArray[np.int64],
 
 
 def _set_up(messages: npt.NDArray[np.void]) -> Records:
-    """Instruments whose band spans the workload's prices; 64 accounts with money and a lot in each instrument."""
+    """Instruments whose band spans the workload's prices; 64 accounts with money and a lot in each."""
     instruments = int(messages["instrument"].max()) + 1
     lower, upper = int(messages["price"].min()), int(messages["price"].max())
     terms = np.zeros(instruments, INSTRUMENT_TERMS)

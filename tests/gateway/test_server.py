@@ -1,5 +1,4 @@
-"""Real sockets: a bare WebSocket client against the gateway and a fake engine; every bad input has a named
-answer."""
+"""Sockets: acknowledgements, logon, limits and the end, as a bare WebSocket client sees them."""
 
 import asyncio
 import json

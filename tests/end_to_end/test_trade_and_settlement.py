@@ -1,0 +1,80 @@
+"""List, trade, settle, reconcile: from a WebSocket order to a balanced ledger, through all four programs."""
+
+from decimal import Decimal
+
+import aiohttp
+import pytest
+
+from gateway.client import InsufficientFunds, OrderNotFound
+from loadtest.crowd import furnish, operator_seed
+from loadtest.exchange import OwnExchange
+from loadtest.play import proved
+from loadtest.trader import Trader
+
+REBAR, COIL = "RB20-12-SG", "HC5.75-LG"
+TRUCK, TOO_MUCH, ROLL = Decimal("29.880"), Decimal("4999.920"), Decimal("27.850")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+def kind(account: str) -> str:
+    """The kind of an account: "TRADING:7" -> "TRADING"."""
+    return account.partition(":")[0]
+
+
+async def members(exchange: OwnExchange, http: aiohttp.ClientSession) -> tuple[int, Trader, Trader, Trader]:
+    """The seller's number, the operator, the seller and the buyer."""
+    key = operator_seed(exchange.location.keys)
+    seats = await furnish(exchange.url, key, http, "e2e", 2, lambda number: ())
+    traders = [Trader(exchange.url, seed, http) for seed in (key, seats[0].seed, seats[1].seed)]
+    return seats[0].member, *traders  # type: ignore[return-value]
+
+
+async def test_a_listing_becomes_a_paid_contract_and_balanced_entries(
+    exchange: OwnExchange, http: aiohttp.ClientSession
+) -> None:
+    member, operator, seller, buyer = await members(exchange, http)
+    lot = await operator.ask(
+        lambda client: client.register_lot(member, "R-1", REBAR, "LC-SW-A", 24, 2 * TRUCK)
+    )
+    cover = {"lot": lot}
+
+    with pytest.raises(InsufficientFunds):  # more than the lot has
+        await seller.ask(lambda client: client.create_order(REBAR, "limit", "sell", TOO_MUCH, "2260", cover))
+    await seller.ask(lambda client: client.create_order(REBAR, "limit", "sell", TRUCK, "2260", cover))
+    bought = await buyer.ask(lambda client: client.create_order(REBAR, "limit", "buy", TRUCK, "2270"))
+    report, books = await proved(exchange.location)
+    (contract,) = await operator.ask(lambda client: client.fetch_contracts(0))
+    entries = await operator.ask(lambda client: client.fetch_entries(contract["contract"]))
+
+    assert (bought["status"], bought["average"]) == ("closed", Decimal("2260.00"))
+    assert (contract["amount"], contract["state"]) == ("67528.80", "paid")  # domain E1
+    assert {(each["posting"], kind(each["debit"]), kind(each["credit"])) for each in entries} == {
+        ("P2", "TRADING", "DEPOSIT"),
+        ("P2", "TRADING", "FEE"),
+        ("P2", "TRADING", "FEE_VAT"),
+        ("P2", "LISTED", "CONTRACT"),
+        ("P3", "DEPOSIT", "ESCROW"),
+    }
+    assert report.reconciled
+    assert books.trial_fen == 0
+    for trader in (operator, seller, buyer):
+        await trader.close()
+
+
+async def test_a_coil_is_picked_whole_and_once(exchange: OwnExchange, http: aiohttp.ClientSession) -> None:
+    member, operator, seller, buyer = await members(exchange, http)
+    lot = await operator.ask(lambda client: client.register_lot(member, "C-1", COIL, "LC-SW-B", 1, ROLL))
+
+    await seller.ask(lambda client: client.create_order(COIL, "limit", "sell", ROLL, "2090", {"lot": lot}))
+    (listing,) = await buyer.ask(lambda client: client.fetch_listings(COIL))
+    picked = await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+    with pytest.raises(OrderNotFound):
+        await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+    report, books = await proved(exchange.location)
+
+    assert picked["cost"] == Decimal("58206.50")  # domain E2
+    assert [(each.seller, each.quantity_kg) for each in books.contracts] == [(member, 27_850)]
+    assert report.reconciled
+    for trader in (operator, seller, buyer):
+        await trader.close()

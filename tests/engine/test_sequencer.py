@@ -1,0 +1,275 @@
+"""The sequencer: numbers and time that only rise, and nothing out before it is durable."""
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.clock import SteppedClock
+from engine.records import COMMAND, Records, commands_of
+from engine.sequencer import INBOX_COMMANDS_MAX, QUESTIONS_MAX
+from engine.vocabulary import SEQUENCE_MAX, Command, Event, Reason
+from tests.engine.fakes import MemoryDisk, SetClock, Shard, deposit, running
+
+OPEN = {"kind": Command.OPEN_ACCOUNT, "account": 1}
+TURNS = 20  # of the loop, for anything that could leak to leak
+
+
+async def turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0.002)
+
+
+async def test_commands_get_the_next_numbers_and_their_events_are_published(tmp_path: Path) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        events = await shard.sequenced(OPEN, deposit(amount_fen=500), {"kind": 77})
+
+    assert events["sequence"].tolist() == [1, 2, 3]
+    assert events["kind"].tolist() == [Event.ACCOUNT_OPENED, Event.DEPOSITED, Event.REJECTED]
+    assert shard.log.sequence == 3
+
+
+async def test_nothing_leaves_before_its_command_is_durable(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    async with running(Shard(disk, tmp_path)) as shard:
+        await shard.sequenced(OPEN)
+        size, answers = shard.events.size, list[Records]()
+        disk.gate.clear()
+        shard.sequencer.submit(commands_of(deposit()))
+        shard.sequencer.ask(commands_of({"kind": Command.QUERY_BALANCES, "account": 1}), answers.append)
+
+        await turns()
+
+        assert shard.exchange.sequence == 2, "matching overlaps the sync"
+        assert (shard.events.size, shard.sequencer.sequence, answers) == (size, 1, [])
+        disk.gate.set()
+        await shard.reaches(2)
+        await turns()
+        assert shard.events.size > size
+        assert [int(answer["sequence"][-1]) for answer in answers] == [2]
+
+
+@pytest.mark.parametrize("sync", [1, 2, 4])
+async def test_failed_sync_ends_the_sequencer_and_nothing_after_it_is_published(
+    tmp_path: Path, sync: int
+) -> None:
+    disk = MemoryDisk()
+    shard = Shard(disk, tmp_path)
+    disk.fail_at_sync = sync
+    work = asyncio.ensure_future(shard.sequencer.run())
+
+    for number in range(1, 6):
+        shard.sequencer.submit(commands_of(deposit(tag=number)))
+        await asyncio.sleep(0.02)
+
+    with pytest.raises(OSError, match="Input/output"):
+        await work
+    assert shard.sequencer.sequence == sync - 1
+    assert shard.events.sequence == sync - 1
+    after = Shard(disk.crashed(), tmp_path)
+    assert after.log.sequence == sync - 1
+
+
+async def test_time_never_falls_when_the_clock_jumps_back(tmp_path: Path) -> None:
+    clock = SetClock(1_000)
+    async with running(Shard(MemoryDisk(), tmp_path, clock)) as shard:
+        times = []
+        for clock.time_ns in (1_000, 2_000, 500, 1_999, 2_001):
+            times += (await shard.sequenced(deposit()))["time_ns"].tolist()
+
+    assert times == [1_000, 2_000, 2_000, 2_000, 2_001]
+
+
+async def test_time_does_not_fall_over_a_restart(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    async with running(Shard(disk, tmp_path, SetClock(5_000))) as shard:
+        await shard.sequenced(OPEN)
+
+    async with running(Shard(disk.crashed(), tmp_path, SetClock(10))) as shard:
+        events = await shard.sequenced(deposit())
+
+    assert events["time_ns"].tolist() == [5_000]
+
+
+async def test_stepped_clock_moves_at_its_command_within_the_batch(tmp_path: Path) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path, SteppedClock(100))) as shard:
+        step: dict[str, Any] = {"kind": Command.SET_CLOCK, "due_ns": 900}
+        events = await shard.sequenced(
+            deposit(), step, deposit(), {"kind": Command.SET_CLOCK, "due_ns": 5}, deposit()
+        )
+
+    assert events["time_ns"].tolist() == [100, 900, 900, 900, 900]
+    assert events["kind"][1] == Event.CLOCK_SET
+
+
+async def test_wall_clock_rejects_a_step(tmp_path: Path) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        events = await shard.sequenced({"kind": Command.SET_CLOCK, "due_ns": 2**60})
+
+    assert events["reason"].tolist() == [Reason.CLOCK_NOT_STEPPED]
+
+
+async def test_what_does_not_fit_into_the_inbox_is_refused_and_not_sequenced(tmp_path: Path) -> None:
+    shard = Shard(MemoryDisk(), tmp_path, segment_bytes=64 << 20)
+    commands = np.zeros(INBOX_COMMANDS_MAX, COMMAND)
+    one = commands_of(deposit(account=7, tag=99))
+
+    first, second = shard.sequencer.submit(commands), shard.sequencer.submit(one)
+
+    assert first is None
+    assert second is not None
+    fields = [second[name].tolist() for name in ("kind", "reason", "tag", "account", "sequence")]
+    assert fields == [[Event.REFUSED], [Reason.QUEUE_FULL], [99], [7], [0]]
+    async with running(shard):
+        await shard.reaches(INBOX_COMMANDS_MAX)
+        assert shard.sequencer.submit(one) is None
+        await shard.reaches(INBOX_COMMANDS_MAX + 1)
+
+
+async def test_full_disk_takes_cancels_only_and_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    disk.full_after = 1
+    cancel = {"kind": Command.CANCEL_ORDER, "account": 1, "order_id": 5}
+    async with running(Shard(disk, tmp_path)) as shard:
+        while not shard.log.nearly_full():
+            await shard.sequenced(deposit())
+        sequence = shard.sequencer.sequence
+
+        refused = shard.sequencer.submit(commands_of(deposit(tag=1), cancel, deposit(tag=2)))
+        await shard.reaches(sequence + 1)
+
+        assert refused is not None
+        assert refused["tag"].tolist() == [1, 2]
+        assert refused["reason"].tolist() == [Reason.DISK_FULL] * 2
+        disk.full_after = None
+        shard.sequencer.submit(commands_of(deposit()))
+        await turns()
+        events = await shard.sequenced(*[deposit()] * 40)
+        assert len(events) == 40
+
+
+async def test_cancels_are_refused_before_the_last_block_and_the_engine_lives(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    disk.full_after = 1
+    cancel = commands_of({"kind": Command.CANCEL_ORDER, "account": 1, "order_id": 5})
+    async with running(Shard(disk, tmp_path)) as shard:
+        while not shard.log.nearly_full():
+            await shard.sequenced(deposit())
+
+        while (refused := shard.sequencer.submit(cancel)) is None:
+            await shard.reaches(shard.sequencer.sequence + 1)
+
+        assert refused["reason"].tolist() == [Reason.DISK_FULL]
+        disk.full_after = None
+        shard.sequencer.submit(cancel)
+        await turns()
+        await shard.sequenced(*[deposit()] * 3)
+    assert Shard(disk.crashed(), tmp_path).log.sequence == shard.sequencer.sequence
+
+
+async def test_burst_of_commands_never_outgrows_a_full_disk(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    disk.full_after = 1
+    shard = Shard(disk, tmp_path)
+    assert shard.log._maker is not None
+    shard.log._maker.join()
+    taken = 0
+
+    for _ in range(700):
+        taken += shard.sequencer.submit(commands_of(deposit())) is None
+    async with running(shard):
+        await shard.reaches(taken)
+        refused = shard.sequencer.submit(commands_of(*[deposit()] * 200))
+
+    assert 0 < taken < 512
+    assert refused is not None
+    assert set(refused["reason"].tolist()) == {Reason.DISK_FULL}
+
+
+async def test_event_log_without_space_takes_cancels_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        await shard.sequenced(OPEN)
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        while not shard.events.nearly_full():
+            await shard.sequenced(*[deposit()] * 100)
+        refused = shard.sequencer.submit(commands_of(deposit()))
+        monkeypatch.undo()
+        shard.sequencer.submit(commands_of(deposit()))
+        await shard.sequenced(deposit())
+
+    assert refused is not None
+    assert refused["reason"].tolist() == [Reason.DISK_FULL]
+
+
+async def test_stopping_engine_finishes_what_it_took_and_refuses_the_rest(tmp_path: Path) -> None:
+    shard, answers = Shard(MemoryDisk(), tmp_path), list[Records]()
+    shard.sequencer.submit(commands_of(OPEN, deposit()))
+    shard.sequencer.ask(commands_of({"kind": Command.QUERY_BALANCES, "account": 1}), answers.append)
+    shard.sequencer.stop()
+
+    refused = shard.sequencer.submit(commands_of(deposit()))
+    await shard.sequencer.run()
+
+    assert refused is not None
+    assert refused["reason"].tolist() == [Reason.SHUTTING_DOWN]
+    assert shard.events.sequence == 2
+    assert [int(answer["sequence"][-1]) for answer in answers] == [2]
+
+
+async def test_questions_beyond_the_maximum_are_answered_at_once_with_the_reason(tmp_path: Path) -> None:
+    shard, answers = Shard(MemoryDisk(), tmp_path), list[Records]()
+    question = commands_of({"kind": Command.QUERY_BALANCES, "account": 1, "tag": 5})
+
+    for _ in range(QUESTIONS_MAX + 1):
+        shard.sequencer.ask(question, answers.append)
+
+    assert len(answers) == 1
+    assert answers[0]["kind"].tolist() == [Event.END]
+    assert answers[0]["reason"].tolist() == [Reason.QUEUE_FULL]
+    assert answers[0]["tag"].tolist() == [5]
+
+
+async def test_sequence_numbers_end_before_order_ids_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = Shard(MemoryDisk(), tmp_path)
+    monkeypatch.setattr(shard.sequencer, "sequence", SEQUENCE_MAX - 2)
+
+    assert shard.sequencer.submit(commands_of(deposit(), deposit())) is None
+    refused = shard.sequencer.submit(commands_of(deposit()))
+
+    assert refused is not None
+    assert refused["reason"].tolist() == [Reason.SEQUENCE_EXHAUSTED]
+
+
+async def test_replay_gives_the_same_arrays_and_the_same_event_log(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    generator = np.random.default_rng(20150708)
+    async with running(Shard(disk, tmp_path)) as shard:
+        await shard.sequenced(*({"kind": Command.OPEN_ACCOUNT, "account": a} for a in range(1, 9)))
+        for _ in range(20):
+            count = int(generator.integers(1, 60))
+            await shard.sequenced(
+                *(
+                    deposit(int(generator.integers(0, 12)), int(generator.integers(-5, 10**6)))
+                    for _ in range(count)
+                )
+            )
+    before = (tmp_path / "events.log").read_bytes()[: shard.events.size]
+
+    again = Shard(disk.crashed(), tmp_path)
+
+    assert again.exchange.sequence == shard.exchange.sequence
+    for name in shard.exchange.state._fields:
+        first, second = getattr(shard.exchange.state, name), getattr(again.exchange.state, name)
+        assert first.tobytes() == second.tobytes(), name
+    assert (tmp_path / "events.log").read_bytes()[: again.events.size] == before
