@@ -5,15 +5,16 @@ type; behind them several fields may share an offset, each belonging to other ki
 kind's fields, and only those, are read through its own view (`events.view(TRADE)`), which has the same 128
 bytes.
 
-    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase -
+    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase self_trade_mode
              24 account | 28 instrument | 32 tag | 40 outbox
              orders:       48 client_order_id (two u64: 16 ASCII bytes verbatim, zero-padded; or reference, 0)
-                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version
+                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version or minimum_quantity_kg
+                          104 stop | 112 due_ns | 120 display
              cash, lots:   48 - | 80 quantity_kg | 88 lot | 104 amount_fen | 120 group
              clock:       112 due_ns
              instrument:   48 code (16 bytes) | 64 tick | 68 step | 72 reference | 80 lower | 88 upper
                            96 minimum | 104 maximum | 112 buyer bp | 114 seller bp | 116 band bp
-                          118 fee | 120 mode
+                          118 fee | 120 mode | 124 collar bp
 
     EVENT     0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase reason
              24 index | 28 instrument | 32 account | 36 counter_account | 40 tag | 48 account_sequence
@@ -136,6 +137,7 @@ _TRADE: Final = {
 _ORDER: Final = {
     "listing_version": ("<i4", 36),
     "amount_fen": ("<i8", 56),  # sum of the fills' amounts; 0 in CANCELED
+    "change_kg": ("<i8", 56),  # REPLACED: what the order has left now, less what it had before
     "order_id": ("<i8", 64),
     "client_order_id_0": ("<u8", 72),
     "client_order_id_1": ("<u8", 80),

@@ -15,11 +15,11 @@ from engine.core.book import (
     whole_leaves,
 )
 from engine.core.day import find_entry
-from engine.core.entry import enters_at_once, trigger_stops, work
+from engine.core.entry import enters_at_once, trigger_stops, work_again
 from engine.core.events import NOBODY, emit_market, emit_order, emit_rejected, set_outcome
 from engine.core.holds import SELL, change_hold, hold_fen, list_goods
 from engine.core.identity import UNKNOWN_ACCOUNT, account_is_open
-from engine.core.jit import part, routine
+from engine.core.jit import part, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
     EXCEEDS_LIMIT,
@@ -41,7 +41,7 @@ from engine.core.judgement import (
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
 from engine.core.limits import crosses
-from engine.core.matching import end_order, take_from
+from engine.core.matching import drop_order, end_order, take_from
 from engine.core.stops import STOPS, wait
 from engine.vocabulary import Event, Flag, OrderType, Reason
 
@@ -82,7 +82,7 @@ def judge_target(state: State, turn: Turn) -> Any:
     return slot, OK
 
 
-@part
+@spliced
 def cancel_order(state: State, turn: Turn) -> Any:
     """Cancel one order by order id or by client order id; return its instrument, or NOBODY (semantics C4)."""
     slot, reason = judge_target(state, turn)
@@ -154,7 +154,7 @@ def replace_order(state: State, turn: Turn) -> Any:
         return np.int64(NOBODY)
     ladder, leaves = ladder_of(state, slot), replaced_leaves(state, turn, slot)
     if leaves <= 0 and judge_phase(state.instruments["phase"][ladder >> 2]) == OK:
-        end_order(state, turn, slot, ladder, REPLACED_TO_NOTHING)
+        drop_order(state, turn, slot, ladder, REPLACED_TO_NOTHING)
         return ladder >> 2
     price = replaced_price(state, turn, slot)
     level = level_index(state, ladder & ~STOPS, price)
@@ -182,6 +182,7 @@ def shrink(state: State, turn: Turn, slot: int, ladder: int, leaves: int) -> Non
     change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
     n = emit_order(state, turn, REPLACED, slot, ladder)
     turn.events["flags"][n] |= KEPT_PLACE
+    turn.events["change_kg"][n] = -lost
 
 
 @part
@@ -203,12 +204,13 @@ def enter_again(
     if stop != KEEP:
         orders["stop"][slot] = stop
     n = emit_order(state, turn, REPLACED, slot, ladder)
+    turn.events["change_kg"][n] = leaves - before
     if ladder & STOPS and not enters_at_once(state, side_ladder, orders["stop"][slot]):
         wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
         return
     order_cum = orders["cum"][slot]
-    rests, filled, amount = work(state, turn, side_ladder, slot, level, 0)
-    set_outcome(turn, n, rests, order_cum + filled, amount)
+    rests, filled, _ = work_again(state, turn, side_ladder, slot, level, 0)
+    set_outcome(turn, n, rests, order_cum + filled, leaves - before)
     if filled > 0:
         trigger_stops(state, turn, ladder >> 2)
 
@@ -267,7 +269,7 @@ def end_in_order(state: State, turn: Turn, count: int, reason: int) -> None:
     sort(state.scratch, count)
     for at in range(count):
         slot = slot_of(state, state.scratch[at])
-        end_order(state, turn, slot, ladder_of(state, slot), reason)
+        drop_order(state, turn, slot, ladder_of(state, slot), reason)
         state.scratch[at] = 0
 
 

@@ -10,7 +10,7 @@ from engine.core.auction import indicate
 from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
-from engine.core.jit import kernel, part, routine
+from engine.core.jit import kernel, part, routine, spliced
 from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
 from engine.core.picks import pick
@@ -32,7 +32,7 @@ def most_events(state: State) -> Any:
     return of_orders + 2 * head["instruments_used"][0] + SPARE_EVENTS
 
 
-@part
+@spliced
 def indicate_if(state: State, turn: Turn, instrument: int) -> None:
     """Publish what the auction would do, if the instrument is in one."""
     if instrument >= 0 and instrument < state.head["instruments_used"][0]:

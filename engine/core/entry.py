@@ -20,7 +20,7 @@ from engine.core.events import (
 from engine.core.feasibility import is_feasible
 from engine.core.holds import BUY, SELL, change_hold, hold_fen, list_goods
 from engine.core.identity import NO_ENTRY, judge_identity, refuse
-from engine.core.jit import part, routine
+from engine.core.jit import called, part, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
     FOK,
@@ -100,7 +100,7 @@ def judge_means(state: State, account: int, hold: int) -> Any:
     return OK
 
 
-@part
+@spliced
 def new_order(state: State, turn: Turn) -> None:
     """Judge an order, fill what crosses, rest or cancel what is left; then the stops that it reached (A5, B)."""
     commands, at = turn.commands, turn.at
@@ -124,7 +124,7 @@ def new_order(state: State, turn: Turn) -> None:
     enter(state, turn, entry, ladder, level, price, hold)
 
 
-@part
+@spliced
 def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: int, hold: int) -> None:
     """An order that was found good: acknowledge it, let it work or wait, and complete the acknowledgement."""
     commands, at = turn.commands, turn.at
@@ -207,6 +207,9 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: 
     return np.int64(0), filled, amount
 
 
+work_again = called(work)
+
+
 @part
 def remainder_reason(state: State, ladder: int, kind: int) -> Any:
     """Why what is left of an order that never rests is canceled (semantics B2, B5)."""
@@ -258,7 +261,7 @@ def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
         if state.accounts["available"][nodes["account"][slot]] < hold:
             reason = INSUFFICIENT_FUNDS
     if reason == OK:
-        work(state, turn, ladder, slot, level, 0)
+        work_again(state, turn, ladder, slot, level, 0)
         return
     if ladder & 1 == SELL:
         list_goods(state, orders["lot"][slot], -whole_leaves(state, slot))

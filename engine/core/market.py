@@ -13,11 +13,11 @@ from engine.core.day import forget_day
 from engine.core.entry import INSUFFICIENT_FUNDS
 from engine.core.events import NOBODY, emit_market, emit_rejected
 from engine.core.holds import BUY, SELL, change_hold, hold_fen
-from engine.core.jit import part, routine
+from engine.core.jit import part, routine, spliced
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
 from engine.core.limits import STOP
-from engine.core.matching import end_order
+from engine.core.matching import drop_order
 from engine.core.phases import set_phase
 from engine.core.stops import STOPS, wait
 from engine.vocabulary import (
@@ -121,7 +121,7 @@ def place_band(state: State, instrument: int, lower: int, upper: int) -> None:
         ladders["stride"][ladder] = tick if from_below else -tick
 
 
-@part
+@spliced
 def define_instrument(state: State, turn: Turn) -> Any:
     """Admit an instrument with its terms; it starts closed."""
     terms, at, instruments, head = turn.terms, turn.at, state.instruments, state.head
@@ -179,7 +179,7 @@ def move_band(state: State, turn: Turn, instrument: int, lower: int, upper: int)
         ladder, price = ladder_of(state, slot), state.orders["price"][slot]
         outside = price < lower or price > upper
         if outside and state.orders["order_type"][slot] != STOP:
-            end_order(state, turn, slot, ladder, BAND_MOVED)
+            drop_order(state, turn, slot, ladder, BAND_MOVED)
         else:
             unlink(state, slot, ladder)
             state.scratch[kept] = ladder << SLOT_BITS | slot
@@ -223,10 +223,10 @@ def settle_again(state: State, turn: Turn, slot: int, ladder: int) -> None:
         if covered:
             change_hold(state, slot, hold, 0)
     if not covered:
-        end_order(state, turn, slot, ladder, INSUFFICIENT_FUNDS)
+        drop_order(state, turn, slot, ladder, INSUFFICIENT_FUNDS)
 
 
-@part
+@spliced
 def set_reference(state: State, turn: Turn) -> Any:
     """A new day's reference price: the static band follows, rounded inwards (semantics E5)."""
     instrument, price = turn.commands["instrument"][turn.at], turn.commands["price_fen_per_tonne"][turn.at]
@@ -252,7 +252,7 @@ def set_reference(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def roll_day(state: State, turn: Turn) -> Any:
     """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8,
     E7).
@@ -266,7 +266,7 @@ def roll_day(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def set_clock(state: State, turn: Turn) -> Any:
     """The sequencer moved its stepped clock to the asked instant; a wall clock does not obey (law 2)."""
     if turn.commands["due_ns"][turn.at] != turn.commands["time_ns"][turn.at]:
@@ -275,7 +275,7 @@ def set_clock(state: State, turn: Turn) -> Any:
     return OK
 
 
-@routine
+@spliced
 def operate(state: State, turn: Turn, kind: int) -> None:
     """Judge one command of an operator."""
     if kind == DEFINE_INSTRUMENT:

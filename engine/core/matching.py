@@ -28,7 +28,7 @@ from engine.core.holds import (
     hold_fen,
     list_goods,
 )
-from engine.core.jit import part, routine
+from engine.core.jit import called, part, routine
 from engine.core.ladder import level_price
 from engine.core.layout import State, Turn
 from engine.vocabulary import Event, Flag, Reason, SelfTrade
@@ -133,7 +133,7 @@ def prevent(state: State, turn: Turn, ladder: int, slot: int, resting: int, mode
         decrement(state, turn, ladder, slot, resting)
         return False
     if mode == CANCEL_OLDEST or mode == CANCEL_BOTH:
-        end_order(state, turn, resting, ladder ^ 1, SELF_TRADE_PREVENTION)
+        drop_order(state, turn, resting, ladder ^ 1, SELF_TRADE_PREVENTION)
     return mode != CANCEL_OLDEST
 
 
@@ -174,3 +174,6 @@ def end_order(state: State, turn: Turn, slot: int, ladder: int, reason: int) -> 
     emit_canceled(state, turn, slot, ladder, reason)
     unlink(state, slot, ladder)
     free_slot(state, slot)
+
+
+drop_order = called(end_order)

@@ -12,7 +12,7 @@ import numpy as np
 from engine.core.auction import is_crossed, uncross
 from engine.core.entry import trigger_stops
 from engine.core.events import NOBODY, emit_market
-from engine.core.jit import part, routine
+from engine.core.jit import part, routine, spliced
 from engine.core.judgement import (
     AT_OPEN,
     CLOSED,
@@ -27,7 +27,7 @@ from engine.core.judgement import (
 )
 from engine.core.ladder import lowest_level, next_level
 from engine.core.layout import LADDERS, State, Turn
-from engine.core.matching import end_order
+from engine.core.matching import drop_order
 from engine.vocabulary import Event, Phase, Reason
 
 PHASE_CHANGED = int(Event.PHASE_CHANGED)
@@ -66,14 +66,14 @@ def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
             while slot != sentinel:
                 following = np.int64(nodes["next"][slot])
                 if ends(state.orders["time_in_force"][slot], reason):
-                    end_order(state, turn, slot, ladder, reason)
+                    drop_order(state, turn, slot, ladder, reason)
                 slot = following
             if level == ladders["levels"][ladder]:
                 break
             level = next_level(state, ladder, level)
 
 
-@part
+@spliced
 def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
     """Do what the change demands, and state it."""
     before = state.instruments["phase"][instrument]
@@ -91,7 +91,7 @@ def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
         trigger_stops(state, turn, instrument)
 
 
-@part
+@spliced
 def set_phase(state: State, turn: Turn) -> Any:
     """Change the phase of one instrument, or of all (-1) (semantics E1)."""
     instrument, phase = turn.commands["instrument"][turn.at], turn.commands["phase"][turn.at]
