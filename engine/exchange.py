@@ -12,7 +12,7 @@ from engine.core.dispatch import apply_batch
 from engine.core.ladder import next_level
 from engine.core.layout import Capacity, State, empty_state
 from engine.invariants import check_invariants
-from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, joined
+from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, aligned_zeros, joined
 from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
 EVERYBODY: Final = -1
@@ -25,7 +25,7 @@ class Exchange:
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
         self.state: State = empty_state(self.capacity)
-        self._events: Records = np.zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
+        self._events: Records = aligned_zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
 
     @property
     def sequence(self) -> int:
@@ -126,8 +126,8 @@ class Exchange:
                 sentinel = int(ladder["base"]) + level
                 slot = int(self.state.nodes["next"][sentinel])
                 while slot != sentinel:
-                    node, order = self.state.nodes[slot], self.state.orders[slot]
-                    found.append((int(node["id"]), side.name.lower(), int(order["stop"]), int(node["leaves"])))
+                    node, special = self.state.nodes[slot], self.state.specials[slot]
+                    found.append((int(node["id"]), side.name.lower(), int(special["stop"]), int(node["leaves"])))
                     slot = int(node["next"])
         return found
 
@@ -139,7 +139,7 @@ class Exchange:
         )
         ladders = self.state.nodes["account"][nodes["level"]]
         rows["instrument"], rows["side"] = ladders >> 2, ladders & 1
-        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"] + orders["hidden"]
+        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"] + self.state.specials["hidden"][slots]
         rows["price_fen_per_tonne"] = orders["price"]
         rows["order_type"], rows["time_in_force"] = orders["order_type"], orders["time_in_force"]
         rows["flags"], rows["listing_version"] = orders["flags"], orders["version"]

@@ -39,11 +39,11 @@ def _check_ladder(state: State, ladder: int) -> Iterator[int]:
         assert all(kg > 0 for kg in leaves), f"ladder {ladder}: a resting order has something left"
         assert int(state.nodes["leaves"][sentinel]) == sum(leaves), f"ladder {ladder}, level {level}: kilograms"
         assert int(state.nodes["id"][sentinel]) == len(queue), f"ladder {ladder}, level {level}: orders"
-        hidden = sum(int(state.orders["hidden"][slot]) for slot in queue)
+        hidden = sum(int(state.specials["hidden"][slot]) for slot in queue)
         assert int(state.veiled[sentinel - int(state.head["orders_max"][0]) - 1]) == hidden, "veiled kilograms"
         if stops:
             way = -1 if ladder & 1 else 1
-            ranks = [way * int(state.orders["stop"][slot]) for slot in queue]
+            ranks = [way * int(state.specials["stop"][slot]) for slot in queue]
             assert ranks == sorted(ranks), f"ladder {ladder}, level {level}: nearest stop first"
         elif queue:
             price = int(row["origin"]) + level * int(row["stride"])
@@ -97,6 +97,7 @@ def _check_slots(state: State, slots: list[int]) -> None:
     assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), "no slot is lost or double"
     for name in ("previous", "leaves", "level", "account", "id"):
         assert not nodes[name][freed].any(), f"freed slots are zero: {name}"
+    assert not any(state.specials[name][freed].any() for name in state.specials.dtype.names or ())
     names = [name for name in state.orders.dtype.names or () if not name.startswith("reserved")]
     assert not any(state.orders[name][freed].any() for name in names), "freed slots are zero"
     for slot in slots:
@@ -124,7 +125,7 @@ def _hold(state: State, slot: int) -> int:
     terms, side, price = state.instruments[ladder >> 2], ladder & 1, int(state.orders["price"][slot])
     at = price if side == Side.BUY else int(terms["upper"])
     points = int(terms["buyer_deposit"] if side == Side.BUY else terms["seller_deposit"])
-    leaves = int(state.nodes["leaves"][slot]) + int(state.orders["hidden"][slot])
+    leaves = int(state.nodes["leaves"][slot]) + int(state.specials["hidden"][slot])
     step, fee = int(terms["step"]), int(terms["fee"])
     return int(money.hold_fen(at, leaves, step, points, fee))
 
@@ -134,7 +135,7 @@ def _check_goods(state: State, slots: list[int]) -> None:
     listed: dict[int, int] = {}
     for slot in slots:
         lot = int(state.orders["lot"][slot])
-        leaves = int(state.nodes["leaves"][slot]) + int(state.orders["hidden"][slot])
+        leaves = int(state.nodes["leaves"][slot]) + int(state.specials["hidden"][slot])
         listed[lot] = listed.get(lot, 0) + leaves
     for lot in range(1, int(state.head["lots_used"][0])):
         row = state.lots[lot]

@@ -157,8 +157,8 @@ def give(state: State, instrument: int, side: int, slot: int, amount: int, quant
     nodes, orders, sentinel = state.nodes, state.orders, state.nodes["level"][slot]
     rest, shown = whole_leaves(state, slot) - quantity, nodes["leaves"][slot]
     veil(state, slot, sentinel, -1)
-    nodes["leaves"][slot] = rest if orders["display"][slot] == 0 else min(rest, orders["display"][slot])
-    orders["hidden"][slot] = rest - nodes["leaves"][slot]
+    nodes["leaves"][slot] = rest if state.specials["display"][slot] == 0 else min(rest, state.specials["display"][slot])
+    state.specials["hidden"][slot] = rest - nodes["leaves"][slot]
     veil(state, slot, sentinel, 1)
     nodes["leaves"][sentinel] += nodes["leaves"][slot] - shown
     orders["cum"][slot] += quantity

@@ -57,10 +57,10 @@ def free_slot(state: State, slot: int) -> None:
     orders["self_trade_mode"][slot] = 0
     if orders["special"][slot] != 0:
         orders["special"][slot] = 0
-        orders["hidden"][slot] = 0
-        orders["display"][slot] = 0
-        orders["stop"][slot] = 0
-        orders["expire_ns"][slot] = 0
+        state.specials["hidden"][slot] = 0
+        state.specials["display"][slot] = 0
+        state.specials["stop"][slot] = 0
+        state.specials["expire_ns"][slot] = 0
     head["free_slot"][0] = slot
     head["live_orders"][0] -= 1
 
@@ -89,16 +89,16 @@ def level_of(state: State, slot: int, ladder: int) -> Any:
 @part
 def whole_leaves(state: State, slot: int) -> Any:
     """What an order has left, shown and hidden."""
-    return state.nodes["leaves"][slot] + state.orders["hidden"][slot]
+    return state.nodes["leaves"][slot] + state.specials["hidden"][slot]
 
 
 @part
 def veil(state: State, slot: int, sentinel: int, way: int) -> None:
     """What an order hides is added to its level (way 1) or taken from it (-1), and so are its slices."""
-    orders, hidden = state.orders, state.orders["hidden"][slot]
+    orders, hidden = state.orders, state.specials["hidden"][slot]
     if hidden != 0:
         state.veiled[sentinel - state.head["orders_max"][0] - 1] += way * hidden
-        state.head["slices"][0] += way * (-(-hidden // orders["display"][slot]))
+        state.head["slices"][0] += way * (-(-hidden // state.specials["display"][slot]))
 
 
 @part
@@ -153,9 +153,9 @@ def unlink(state: State, slot: int, ladder: int) -> None:
 def show_slice(state: State, slot: int) -> Any:
     """Let an order that hides something show its next slice; the caller has it unlinked. True if it did."""
     orders, nodes = state.orders, state.nodes
-    if nodes["leaves"][slot] != 0 or orders["hidden"][slot] == 0:
+    if nodes["leaves"][slot] != 0 or state.specials["hidden"][slot] == 0:
         return False
-    shown = min(orders["display"][slot], orders["hidden"][slot])
-    orders["hidden"][slot] -= shown
+    shown = min(state.specials["display"][slot], state.specials["hidden"][slot])
+    state.specials["hidden"][slot] -= shown
     nodes["leaves"][slot] = shown
     return True

@@ -199,13 +199,13 @@ def enter_again(
         list_goods(state, orders["lot"][slot], leaves - before)
     orders["quantity"][slot] += leaves - before
     orders["price"][slot] = price
-    orders["hidden"][slot] = 0
+    state.specials["hidden"][slot] = 0
     nodes["leaves"][slot] = leaves
     if stop != KEEP:
-        orders["stop"][slot] = stop
+        state.specials["stop"][slot] = stop
     n = emit_order(state, turn, REPLACED, slot, ladder)
     turn.events["change_kg"][n] = leaves - before
-    if ladder & STOPS and not enters_at_once(state, side_ladder, orders["stop"][slot]):
+    if ladder & STOPS and not enters_at_once(state, side_ladder, state.specials["stop"][slot]):
         wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
         return
     order_cum = orders["cum"][slot]
@@ -251,7 +251,7 @@ def expire(state: State, turn: Turn) -> None:
     due_ns, count, next_ns = turn.commands["due_ns"][turn.at], np.int64(0), np.int64(0)
     for slot in range(1, state.head["slots_used"][0] + 1):
         if state.nodes["id"][slot] != 0 and state.orders["time_in_force"][slot] == GTD:
-            expire_ns = state.orders["expire_ns"][slot]
+            expire_ns = state.specials["expire_ns"][slot]
             if expire_ns <= due_ns:
                 state.scratch[count] = state.nodes["id"][slot]
                 count += 1

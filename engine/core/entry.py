@@ -173,9 +173,9 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     stop = commands["stop_fen_per_tonne"][at]
     if display != 0 or stop != 0 or due_ns != 0:
         orders["special"][slot] = 1
-        orders["display"][slot] = display
-        orders["stop"][slot] = stop
-        orders["expire_ns"][slot] = due_ns
+        state.specials["display"][slot] = display
+        state.specials["stop"][slot] = stop
+        state.specials["expire_ns"][slot] = due_ns
         next_ns = state.head["next_expiry_ns"][0]
         if due_ns != 0 and (next_ns == 0 or due_ns < next_ns):
             state.head["next_expiry_ns"][0] = due_ns
@@ -224,9 +224,9 @@ def rest(state: State, slot: int, ladder: int, level: int) -> None:
     nodes, orders, leaves = state.nodes, state.orders, state.nodes["leaves"][slot]
     change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
     state.accounts["live_orders"][nodes["account"][slot]] += 1
-    if orders["special"][slot] != 0 and orders["display"][slot] != 0:
-        nodes["leaves"][slot] = min(orders["display"][slot], leaves)
-        orders["hidden"][slot] = leaves - nodes["leaves"][slot]
+    if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
+        nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
+        state.specials["hidden"][slot] = leaves - nodes["leaves"][slot]
     link(state, slot, ladder, level)
 
 

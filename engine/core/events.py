@@ -113,7 +113,7 @@ def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> A
     events["client_order_id_1"][n] = orders["client_order_id_1"][slot]
     events["price_fen_per_tonne"][n] = orders["price"][slot]
     events["quantity_kg"][n] = orders["quantity"][slot]
-    events["leaves_kg"][n] = nodes["leaves"][slot] + orders["hidden"][slot]
+    events["leaves_kg"][n] = nodes["leaves"][slot] + state.specials["hidden"][slot]
     events["cum_kg"][n] = orders["cum"][slot]
     events["lot"][n] = orders["lot"][slot]
     return n
@@ -157,8 +157,8 @@ def emit_pair(
     events["match_id"][n] = 0
     events["price_fen_per_tonne"][n] = price
     events["quantity_kg"][n] = quantity
-    events["leaves_kg"][n] = nodes["leaves"][incoming] + orders["hidden"][incoming]
-    events["counter_leaves_kg"][n] = nodes["leaves"][resting] + orders["hidden"][resting]
+    events["leaves_kg"][n] = nodes["leaves"][incoming] + state.specials["hidden"][incoming]
+    events["counter_leaves_kg"][n] = nodes["leaves"][resting] + state.specials["hidden"][resting]
     events["lot"][n] = orders["lot"][resting]
     if ladder & 1:
         events["lot"][n] = orders["lot"][incoming]

@@ -36,7 +36,7 @@ def hidden_of_level(state: State, slot: int, sentinel: int) -> Any:
     found, resting = np.int64(0), np.int64(nodes["next"][sentinel])
     while resting != sentinel:
         if not same_group(state, nodes["account"][slot], nodes["account"][resting]) or mode == ALLOW:
-            found += state.orders["hidden"][resting]
+            found += state.specials["hidden"][resting]
         resting = np.int64(nodes["next"][resting])
     return found
 

@@ -1,8 +1,9 @@
-"""The state of the exchange: ten arrays of fixed layout, and nothing else (law 4).
+"""The state of the exchange: eleven arrays of fixed layout, and nothing else (law 4).
 
     head        one row: counters, the free list, the clock
     nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
-    orders      96 bytes each, cold: what matching seldom needs, same index as the slot
+    orders      64 bytes each, cold: what matching seldom needs, same index as the slot
+    specials    32 bytes each: of icebergs, stops and orders that expire, same index
     instruments 128 bytes each: terms, phase, last price
     ladders     four rows per instrument (buy, sell, buy stops, sell stops): the price ladder of one side
     bits        u64 words: which levels of a ladder hold orders, in three tiers of 64
@@ -25,7 +26,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.records import Records
+from engine.records import Records, aligned_zeros
 
 HEAD: Final = np.dtype(
     [
@@ -75,7 +76,12 @@ ORDER_COLD: Final = np.dtype(
         ("time_in_force", "u1"),
         ("flags", "u1"),
         ("self_trade_mode", "u1"),
-        ("special", "<i4"),  # 1: the fields below are in use
+        ("special", "<i4"),  # 1: the row of `specials` is in use
+    ]
+)
+
+SPECIAL: Final = np.dtype(
+    [
         ("hidden", "<i8"),  # kg of an iceberg that it does not show
         ("display", "<i8"),  # kg of a slice
         ("stop", "<i8"),  # fen per tonne
@@ -170,6 +176,7 @@ class State(NamedTuple):
     head: Records
     nodes: Records
     orders: Records
+    specials: Records
     instruments: Records
     ladders: Records
     bits: "np.typing.NDArray[np.uint64]"
@@ -222,14 +229,15 @@ def empty_state(capacity: Capacity) -> State:
     head["orders_max"] = capacity.orders
     return State(
         head=head,
-        nodes=np.zeros(1 + capacity.orders + capacity.levels, NODE),
-        orders=np.zeros(1 + capacity.orders, ORDER_COLD),
-        instruments=np.zeros(capacity.instruments, INSTRUMENT_ROW),
-        ladders=np.zeros(LADDERS * capacity.instruments, LADDER),
+        nodes=aligned_zeros(1 + capacity.orders + capacity.levels, NODE),
+        orders=aligned_zeros(1 + capacity.orders, ORDER_COLD),
+        specials=aligned_zeros(1 + capacity.orders, SPECIAL),
+        instruments=aligned_zeros(capacity.instruments, INSTRUMENT_ROW),
+        ladders=aligned_zeros(LADDERS * capacity.instruments, LADDER),
         bits=np.zeros(words, np.uint64),
-        accounts=np.zeros(capacity.accounts, ACCOUNT),
-        lots=np.zeros(capacity.lots, LOT_ROW),
-        day=np.zeros(capacity.day, DAY_ENTRY),
+        accounts=aligned_zeros(capacity.accounts, ACCOUNT),
+        lots=aligned_zeros(capacity.lots, LOT_ROW),
+        day=aligned_zeros(capacity.day, DAY_ENTRY),
         veiled=np.zeros(capacity.levels, np.int64),
         scratch=np.zeros(1 + capacity.orders, np.int64),
     )

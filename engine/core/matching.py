@@ -107,7 +107,7 @@ def retire(state: State, turn: Turn, resting: int, ladder: int) -> None:
     """A resting order whose shown part is gone shows its next slice at the end of the queue, or ends (B8)."""
     if state.nodes["leaves"][resting] != 0:
         return
-    if state.orders["hidden"][resting] != 0:
+    if state.specials["hidden"][resting] != 0:
         refresh(state, turn, resting, ladder)
         return
     state.accounts["live_orders"][state.nodes["account"][resting]] -= 1
@@ -155,10 +155,10 @@ def decrement(state: State, turn: Turn, ladder: int, slot: int, resting: int) ->
 def take_from(state: State, slot: int, quantity: int) -> None:
     """A resting order loses kilograms, hidden ones first (semantics C1); its level with it."""
     nodes, orders = state.nodes, state.orders
-    sentinel, from_hidden = nodes["level"][slot], min(quantity, orders["hidden"][slot])
+    sentinel, from_hidden = nodes["level"][slot], min(quantity, state.specials["hidden"][slot])
     if from_hidden != 0:
         veil(state, slot, sentinel, -1)
-        orders["hidden"][slot] -= from_hidden
+        state.specials["hidden"][slot] -= from_hidden
         veil(state, slot, sentinel, 1)
     nodes["leaves"][slot] -= quantity - from_hidden
     nodes["leaves"][sentinel] -= quantity - from_hidden

@@ -42,14 +42,14 @@ def is_reached(state: State, ladder: int, stop: int) -> Any:
 @part
 def wait(state: State, slot: int, ladder: int, hold: int) -> None:
     """Take the hold of a stop and queue it by price, then time; `ladder` is that of its side."""
-    stops, stop = ladder + STOPS, state.orders["stop"][slot]
+    stops, stop = ladder + STOPS, state.specials["stop"][slot]
     change_hold(state, slot, hold, 0)
     state.accounts["live_orders"][state.nodes["account"][slot]] += 1
     level = stop_level(state, stops, stop)
     sentinel = state.ladders["base"][stops] + level
     younger = sentinel
     older = state.nodes["previous"][younger]
-    while older != sentinel and is_nearer(stops, stop, state.orders["stop"][older]):
+    while older != sentinel and is_nearer(stops, stop, state.specials["stop"][older]):
         younger = older
         older = state.nodes["previous"][younger]
     if younger == sentinel:
@@ -73,7 +73,7 @@ def nearest_reached(state: State, ladder: int) -> Any:
     if best >= state.ladders["levels"][ladder]:
         return np.int64(0)
     slot = np.int64(state.nodes["next"][state.ladders["base"][ladder] + best])
-    if is_reached(state, ladder, state.orders["stop"][slot]):
+    if is_reached(state, ladder, state.specials["stop"][slot]):
         return slot
     return np.int64(0)
 
