@@ -127,7 +127,9 @@ class Exchange:
                 slot = int(self.state.nodes["next"][sentinel])
                 while slot != sentinel:
                     node, special = self.state.nodes[slot], self.state.specials[slot]
-                    found.append((int(node["id"]), side.name.lower(), int(special["stop"]), int(node["leaves"])))
+                    found.append(
+                        (int(node["id"]), side.name.lower(), int(special["stop"]), int(node["leaves"]))
+                    )
                     slot = int(node["next"])
         return found
 
@@ -139,7 +141,11 @@ class Exchange:
         )
         ladders = self.state.nodes["account"][nodes["level"]]
         rows["instrument"], rows["side"] = ladders >> 2, ladders & 1
-        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"] + self.state.specials["hidden"][slots]
+        rows["account"], rows["order_id"], rows["leaves_kg"] = (
+            nodes["account"],
+            nodes["id"],
+            nodes["leaves"] + self.state.specials["hidden"][slots],
+        )
         rows["price_fen_per_tonne"] = orders["price"]
         rows["order_type"], rows["time_in_force"] = orders["order_type"], orders["time_in_force"]
         rows["flags"], rows["listing_version"] = orders["flags"], orders["version"]

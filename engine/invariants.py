@@ -37,17 +37,23 @@ def _check_ladder(state: State, ladder: int) -> Iterator[int]:
         queue = list(_queue(state, sentinel))
         leaves = [int(state.nodes["leaves"][slot]) for slot in queue]
         assert all(kg > 0 for kg in leaves), f"ladder {ladder}: a resting order has something left"
-        assert int(state.nodes["leaves"][sentinel]) == sum(leaves), f"ladder {ladder}, level {level}: kilograms"
+        assert int(state.nodes["leaves"][sentinel]) == sum(leaves), (
+            f"ladder {ladder}, level {level}: kilograms"
+        )
         assert int(state.nodes["id"][sentinel]) == len(queue), f"ladder {ladder}, level {level}: orders"
         hidden = sum(int(state.specials["hidden"][slot]) for slot in queue)
-        assert int(state.veiled[sentinel - int(state.head["orders_max"][0]) - 1]) == hidden, "veiled kilograms"
+        assert int(state.veiled[sentinel - int(state.head["orders_max"][0]) - 1]) == hidden, (
+            "veiled kilograms"
+        )
         if stops:
             way = -1 if ladder & 1 else 1
             ranks = [way * int(state.specials["stop"][slot]) for slot in queue]
             assert ranks == sorted(ranks), f"ladder {ladder}, level {level}: nearest stop first"
         elif queue:
             price = int(row["origin"]) + level * int(row["stride"])
-            assert {int(state.orders["price"][slot]) for slot in queue} == {price}, "orders stand at their price"
+            assert {int(state.orders["price"][slot]) for slot in queue} == {price}, (
+                "orders stand at their price"
+            )
         if level == int(row["levels"]):
             yield from queue
             continue
@@ -94,7 +100,9 @@ def _check_slots(state: State, slots: list[int]) -> None:
         freed.append(slot)
         slot = int(nodes["next"][slot])
     assert len(slots) == int(head["live_orders"][0]), "live orders are counted"
-    assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), "no slot is lost or double"
+    assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), (
+        "no slot is lost or double"
+    )
     for name in ("previous", "leaves", "level", "account", "id"):
         assert not nodes[name][freed].any(), f"freed slots are zero: {name}"
     assert not any(state.specials[name][freed].any() for name in state.specials.dtype.names or ())

@@ -42,12 +42,16 @@ from engine.vocabulary import (
 )
 
 BAND: Final = (1, 1_000_000)
-CAPACITY: Final = Capacity(orders=1 << 20, levels=1 << 22, instruments=1, accounts=1 << 16, lots=1 << 17, day=2)
+CAPACITY: Final = Capacity(
+    orders=1 << 20, levels=1 << 22, instruments=1, accounts=1 << 16, lots=1 << 17, day=2
+)
 BATCH_MAX: Final = 4096
 MONEY_FEN: Final = 10**17 - 1
 GOODS_KG: Final = QUANTITY_MAX_KG
 NOBODY: Final = ""
-OPS: Final = frozenset({"new", "cancel", "replace", "mass_cancel", "phase", "uncross", "reference", "clock", "book", "orders"})
+OPS: Final = frozenset(
+    {"new", "cancel", "replace", "mass_cancel", "phase", "uncross", "reference", "clock", "book", "orders"}
+)
 
 
 class LineError(Exception):
@@ -98,7 +102,9 @@ class Matcher:
         if name in self._touched or name in self._live:
             self._flush()  # it may have ended meanwhile
         if name in self._live:
-            self._out.append({"n": number, "ev": "rejected", "id": name, "reason": "duplicate_client_order_id"})
+            self._out.append(
+                {"n": number, "ev": "rejected", "id": name, "reason": "duplicate_client_order_id"}
+            )
             return
         row = self._order_of(command) | {"account": self._account_of(owner)}
         self._entering[len(self._pending)] = (name, owner)
@@ -159,7 +165,12 @@ class Matcher:
         elif "qty" in command and quantity == 0:
             flags = Flag.BY_LEAVES
         account = self._account_of(self._owners[target[1]])
-        row = {"kind": Command.REPLACE_ORDER, "order_id": target[1], "account": account, "quantity_kg": quantity}
+        row = {
+            "kind": Command.REPLACE_ORDER,
+            "order_id": target[1],
+            "account": account,
+            "quantity_kg": quantity,
+        }
         self._push(number, row | {"price_fen_per_tonne": _number(command, "price", 0), "flags": flags})
         self._flush()
 
@@ -212,9 +223,13 @@ class Matcher:
         sides: tuple[list[list[Any]], list[list[Any]]] = ([], [])
         rows = self.exchange.answer(commands_of({"kind": Command.QUERY_LISTINGS}))[:-1]
         for row in rows.view(ORDER):
-            shown = int(self.exchange.state.nodes["leaves"][int(row["order_id"]) & (1 << ORDER_SLOT_BITS) - 1])
+            shown = int(
+                self.exchange.state.nodes["leaves"][int(row["order_id"]) & (1 << ORDER_SLOT_BITS) - 1]
+            )
             name = self._names[int(row["order_id"])]
-            sides[int(row["side"])].append([name, int(row["price_fen_per_tonne"]), shown, int(row["leaves_kg"])])
+            sides[int(row["side"])].append(
+                [name, int(row["price_fen_per_tonne"]), shown, int(row["leaves_kg"])]
+            )
         stops = [[self._names[i], side, stop, kg] for i, side, stop, kg in self.exchange.waiting_stops(0)]
         self._out.append({"n": number, "ev": "orders", "bids": sides[0], "asks": sides[1], "stops": stops})
 
@@ -249,7 +264,11 @@ class Matcher:
             at = int(order["sequence"]) - first
             if at in entering and Event(int(order["kind"])) is Event.ACCEPTED:
                 self._enter(int(order["order_id"]), *entering[at])
-            name = entering[at][0] if at in entering else self._names.get(int(pending[at].get("order_id", 0)), "")
+            name = (
+                entering[at][0]
+                if at in entering
+                else self._names.get(int(pending[at].get("order_id", 0)), "")
+            )
             if (line := self._line(order, pair, name)) is not None:
                 self._out.append({"n": lines[at], **line})
 

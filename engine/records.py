@@ -58,6 +58,7 @@ def _layout(fields: Mapping[str, tuple[str, int]]) -> np.dtype[np.void]:
 _COMMAND_HEAD: Final = {
     "sequence": ("<i8", 0),  # stamped by the sequencer
     "time_ns": ("<i8", 8),  # Unix nanoseconds UTC, stamped by the sequencer
+    "codes": ("<u8", 16),  # the eight bytes that follow, as one word
     "version": ("u1", 16),
     "kind": ("u1", 17),  # vocabulary.Command
     "side": ("u1", 18),
@@ -109,6 +110,7 @@ INSTRUMENT_TERMS: Final = _layout(_COMMAND_HEAD | _TERMS_BODY)  # a COMMAND of k
 _EVENT_HEAD: Final = {
     "sequence": ("<i8", 0),  # of the command that caused it
     "time_ns": ("<i8", 8),
+    "codes": ("<u8", 16),  # the eight bytes that follow, as one word
     "version": ("u1", 16),
     "kind": ("u1", 17),  # vocabulary.Event
     "side": ("u1", 18),  # of the order; of the incoming one in a trade

@@ -109,7 +109,9 @@ def build_replay(messages: npt.NDArray[np.void]) -> Replay:
 def fresh_exchange(replay: Replay) -> Exchange:
     """An exchange with instruments open and accounts and lots funded, as before the first message."""
     instruments = int(replay.messages["instrument"].max()) + 1
-    levels = 4 * instruments * (2 + int(replay.messages["price"].max()) - int(replay.messages["price"].min()) + 1)
+    levels = (
+        4 * instruments * (2 + int(replay.messages["price"].max()) - int(replay.messages["price"].min()) + 1)
+    )
     capacity = Capacity(
         1 << 20, levels, max(instruments, 4), 2 * ACCOUNTS, ACCOUNTS * instruments + 2, 1 << 10
     )

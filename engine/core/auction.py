@@ -135,9 +135,7 @@ def first_of(state: State, ladder: int) -> Any:
 
 
 @part
-def pair_off(
-    state: State, turn: Turn, buys: int, buy: int, sell: int, price: int, quantity: int
-) -> None:
+def pair_off(state: State, turn: Turn, buys: int, buy: int, sell: int, price: int, quantity: int) -> None:
     """One trade of the uncross: both orders rest, both get their improvement back (semantics G3)."""
     instrument, amount = buys >> 2, amount_fen(price, quantity)
     own = same_group(state, state.nodes["account"][buy], state.nodes["account"][sell])
@@ -157,7 +155,9 @@ def give(state: State, instrument: int, side: int, slot: int, amount: int, quant
     nodes, orders, sentinel = state.nodes, state.orders, state.nodes["level"][slot]
     rest, shown = whole_leaves(state, slot) - quantity, nodes["leaves"][slot]
     veil(state, slot, sentinel, -1)
-    nodes["leaves"][slot] = rest if state.specials["display"][slot] == 0 else min(rest, state.specials["display"][slot])
+    nodes["leaves"][slot] = (
+        rest if state.specials["display"][slot] == 0 else min(rest, state.specials["display"][slot])
+    )
     state.specials["hidden"][slot] = rest - nodes["leaves"][slot]
     veil(state, slot, sentinel, 1)
     nodes["leaves"][sentinel] += nodes["leaves"][slot] - shown

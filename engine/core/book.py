@@ -51,16 +51,12 @@ def free_slot(state: State, slot: int) -> None:
     orders["price"][slot] = 0
     orders["lot"][slot] = 0
     orders["version"][slot] = 0
-    orders["order_type"][slot] = 0
-    orders["time_in_force"][slot] = 0
-    orders["flags"][slot] = 0
-    orders["self_trade_mode"][slot] = 0
     if orders["special"][slot] != 0:
-        orders["special"][slot] = 0
         state.specials["hidden"][slot] = 0
         state.specials["display"][slot] = 0
         state.specials["stop"][slot] = 0
         state.specials["expire_ns"][slot] = 0
+    orders["codes"][slot] = 0
     head["free_slot"][0] = slot
     head["live_orders"][0] -= 1
 

@@ -83,7 +83,9 @@ def apply_batch(  # type: ignore[no-untyped-def]
     Arrays are those of layout.State, then COMMAND records stamped with sequence and time, the same bytes as
     INSTRUMENT_TERMS, and a buffer of EVENT records. Returns (commands done, events written).
     """
-    state = State(head, nodes, orders, specials, instruments, ladders, bits, accounts, lots, day, veiled, scratch)
+    state = State(
+        head, nodes, orders, specials, instruments, ladders, bits, accounts, lots, day, veiled, scratch
+    )
     head["events"][0] = 0
     at = 0
     while at < len(commands) and head["events"][0] + most_events(state) <= len(events):

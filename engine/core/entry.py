@@ -52,6 +52,7 @@ from engine.core.matching import sweep
 from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
 from engine.vocabulary import Reason
 
+KEPT_CODES = np.uint64(0xFF00_09FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
 NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
@@ -134,7 +135,9 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     if ladder & 1 == SELL:
         list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
     rests, cum, amount = commands["quantity_kg"][at], np.int64(0), np.int64(0)
-    if is_stop(commands["order_type"][at]) and not enters_at_once(state, ladder, commands["stop_fen_per_tonne"][at]):
+    if is_stop(commands["order_type"][at]) and not enters_at_once(
+        state, ladder, commands["stop_fen_per_tonne"][at]
+    ):
         wait(state, slot, ladder, hold)
     else:
         rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
@@ -165,10 +168,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     orders["price"][slot] = price
     orders["lot"][slot] = commands["lot"][at] if commands["side"][at] == SELL else 0
     orders["version"][slot] = 1
-    orders["order_type"][slot] = commands["order_type"][at]
-    orders["time_in_force"][slot] = commands["time_in_force"][at]
-    orders["flags"][slot] = commands["flags"][at] & (BY_REFERENCE | POST_ONLY)
-    orders["self_trade_mode"][slot] = commands["self_trade_mode"][at]
+    orders["codes"][slot] = commands["codes"][at] & KEPT_CODES
     display, due_ns = commands["display_quantity_kg"][at], commands["due_ns"][at]
     stop = commands["stop_fen_per_tonne"][at]
     if display != 0 or stop != 0 or due_ns != 0:
@@ -188,7 +188,10 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: 
     nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
     quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
     force, kind, why = orders["time_in_force"][slot], orders["order_type"][slot], OK
-    if state.instruments["phase"][instrument] == CONTINUOUS and state.instruments["mode"][instrument] != LISTED:
+    if (
+        state.instruments["phase"][instrument] == CONTINUOUS
+        and state.instruments["mode"][instrument] != LISTED
+    ):
         limit = mirror(state, ladder, level)
         wanted = quantity if force == FOK else minimum
         if wanted > 0 and not is_feasible(state, ladder, slot, limit, wanted):

@@ -6,6 +6,8 @@ account takes the next number of that account's own sequence.
 
 from typing import Any
 
+import numpy as np
+
 from engine.core.jit import part
 from engine.core.layout import State, Turn
 from engine.vocabulary import RECORD_VERSION, Event, Flag
@@ -18,28 +20,32 @@ REPEATED = int(Event.REPEATED)
 BY_REFERENCE = int(Flag.BY_REFERENCE)
 DUPLICATE = int(Flag.DUPLICATE)
 NOBODY = -1
+KIND_SHIFT = np.uint64(8)
+COMMAND_CODES = np.uint64(0x0000_01FF_FFFF_00FF)  # version, side, type, time in force, flag BY_REFERENCE
+ORDER_CODES = np.uint64(0x0000_FFFF_FFFF_00FF)  # the same and all flags
 
 
 @part
-def begin(state: State, turn: Turn, kind: int) -> Any:
-    """Start an event about the command at hand with the head all kinds share; return its row."""
+def open_row(state: State, turn: Turn) -> Any:
+    """Take the next row of the buffer and write what every event of the command at hand shares; return it."""
     head, events, commands, at = state.head, turn.events, turn.commands, turn.at
     n = head["events"][0]
     head["events"][0] = n + 1
     events["sequence"][n] = commands["sequence"][at]
     events["time_ns"][n] = commands["time_ns"][at]
-    events["version"][n] = RECORD_VERSION
-    events["kind"][n] = kind
-    events["side"][n] = commands["side"][at]
-    events["order_type"][n] = commands["order_type"][at]
-    events["time_in_force"][n] = commands["time_in_force"][at]
-    events["flags"][n] = commands["flags"][at] & BY_REFERENCE
-    events["phase"][n] = 0
-    events["reason"][n] = 0
     events["index"][n] = n - head["first_event"][0]
+    events["tag"][n] = commands["tag"][at]
+    return n
+
+
+@part
+def begin(state: State, turn: Turn, kind: int) -> Any:
+    """Start an event about the command at hand; return its row."""
+    events, commands, at = turn.events, turn.commands, turn.at
+    n = open_row(state, turn)
+    events["codes"][n] = commands["codes"][at] & COMMAND_CODES | np.uint64(kind) << KIND_SHIFT
     events["instrument"][n] = commands["instrument"][at]
     events["account"][n] = commands["account"][at]
-    events["tag"][n] = commands["tag"][at]
     return n
 
 
@@ -95,14 +101,13 @@ def emit_repeated(state: State, turn: Turn) -> None:
 
 @part
 def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> Any:
-    """A fact about the order in `slot`, with what it has left; the caller adds what is special. Returns its row."""
+    """A fact about the order in `slot`, with what it has left; the caller adds what is special. Return its row."""
     events, nodes, orders = turn.events, state.nodes, state.orders
-    account = nodes["account"][slot]
-    n = begin(state, turn, kind)
-    events["side"][n] = ladder & 1
-    events["order_type"][n] = orders["order_type"][slot]
-    events["time_in_force"][n] = orders["time_in_force"][slot]
-    events["flags"][n] = orders["flags"][slot]
+    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
+    if orders["special"][slot] != 0:
+        leaves += state.specials["hidden"][slot]
+    n = open_row(state, turn)
+    events["codes"][n] = orders["codes"][slot] & ORDER_CODES | np.uint64(kind) << KIND_SHIFT
     events["instrument"][n] = ladder >> 2
     events["account"][n] = account
     events["listing_version"][n] = orders["version"][slot]
@@ -113,7 +118,7 @@ def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> A
     events["client_order_id_1"][n] = orders["client_order_id_1"][slot]
     events["price_fen_per_tonne"][n] = orders["price"][slot]
     events["quantity_kg"][n] = orders["quantity"][slot]
-    events["leaves_kg"][n] = nodes["leaves"][slot] + state.specials["hidden"][slot]
+    events["leaves_kg"][n] = leaves
     events["cum_kg"][n] = orders["cum"][slot]
     events["lot"][n] = orders["lot"][slot]
     return n
@@ -144,9 +149,8 @@ def emit_pair(
     """Two orders met, after both leaves were changed (semantics A2, D1). Returns its row."""
     events, nodes, orders = turn.events, state.nodes, state.orders
     account, counter_account = nodes["account"][incoming], nodes["account"][resting]
-    n = begin(state, turn, kind)
-    events["side"][n] = ladder & 1
-    events["order_type"][n] = orders["order_type"][incoming]
+    n = open_row(state, turn)
+    events["codes"][n] = orders["codes"][incoming] & ORDER_CODES | np.uint64(kind) << KIND_SHIFT
     events["instrument"][n] = ladder >> 2
     events["account"][n] = account
     events["counter_account"][n] = counter_account

@@ -181,5 +181,3 @@ def judge_goods(state: State, turn: Turn, instrument: int) -> Any:
     if state.instruments["mode"][instrument] == LISTED and lots["free"][lot] != quantity:
         return WHOLE_LOT_ONLY
     return OK
-
-

@@ -62,22 +62,30 @@ NODE: Final = np.dtype(
     ]
 )
 
+_ORDER_COLD_FIELDS: Final = {
+    "client_order_id_0": ("<u8", 0),
+    "client_order_id_1": ("<u8", 8),
+    "quantity": ("<i8", 16),  # kg; = cum + leaves + prevented
+    "cum": ("<i8", 24),  # kg
+    "hold": ("<i8", 32),  # fen held for what it has left (semantics G3)
+    "price": ("<i8", 40),  # its limit, fen per tonne
+    "lot": ("<i4", 48),
+    "version": ("<i4", 52),
+    "codes": ("<u8", 56),  # the bytes that follow stand as in COMMAND and EVENT, to be copied as one word
+    "special": ("u1", 57),  # 1: the row of `specials` is in use
+    "order_type": ("u1", 59),
+    "time_in_force": ("u1", 60),
+    "flags": ("u1", 61),
+    "self_trade_mode": ("u1", 63),
+}
+
 ORDER_COLD: Final = np.dtype(
-    [
-        ("client_order_id_0", "<u8"),
-        ("client_order_id_1", "<u8"),
-        ("quantity", "<i8"),  # kg; = cum + leaves + prevented
-        ("cum", "<i8"),  # kg
-        ("hold", "<i8"),  # fen held for what it has left (semantics G3)
-        ("price", "<i8"),  # its limit, fen per tonne
-        ("lot", "<i4"),
-        ("version", "<i4"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("flags", "u1"),
-        ("self_trade_mode", "u1"),
-        ("special", "<i4"),  # 1: the row of `specials` is in use
-    ]
+    {
+        "names": list(_ORDER_COLD_FIELDS),
+        "formats": [kind for kind, _ in _ORDER_COLD_FIELDS.values()],
+        "offsets": [offset for _, offset in _ORDER_COLD_FIELDS.values()],
+        "itemsize": 64,
+    }
 )
 
 SPECIAL: Final = np.dtype(

@@ -43,7 +43,9 @@ def judge_pick(state: State, turn: Turn, slot: int) -> Any:
     if same_group(state, account, nodes["account"][slot]):
         return OWN_LISTING
     amount = amount_fen(state.orders["price"][slot], nodes["leaves"][slot])
-    if state.accounts["available"][account] < charge_fen(state, instrument, BUY, amount, nodes["leaves"][slot]):
+    if state.accounts["available"][account] < charge_fen(
+        state, instrument, BUY, amount, nodes["leaves"][slot]
+    ):
         return INSUFFICIENT_FUNDS
     if state.head["live_orders"][0] >= state.head["orders_max"][0]:
         return LIVE_ORDERS_FULL
