@@ -117,6 +117,15 @@ def test_hold_of_an_ioc_remainder_is_released(venue: Venue) -> None:
     assert RICH_FEN - venue.money(2)[0] == 562_740 + 125
 
 
+def test_kilograms_of_an_ioc_remainder_are_free_again(venue: Venue) -> None:
+    venue.buy(2, PRICE, STEP_KG)
+
+    venue.sell(1, PRICE, 5 * STEP_KG, 1, time_in_force=TimeInForce.IOC)
+
+    assert venue.goods(1) == (99 * STEP_KG, 0, STEP_KG)
+    venue.exchange.check_invariants()
+
+
 ORDERS = st.tuples(
     st.sampled_from([(2, 0), (3, 0), (1, 1)]),
     st.integers(0, (UPPER - LOWER) // TICK).map(lambda n: LOWER + n * TICK),
