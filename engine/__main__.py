@@ -72,5 +72,21 @@ def _forget_old(directory: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@main.command()
+@click.option("--stp", "self_trade", default="allow", help="Default self-trade mode: allow, cancel_newest, …")
+def match(self_trade: str) -> None:
+    """Judge JSON commands from standard input with the shipped core; events go to standard output."""
+    from engine.match import run as run_lines
+    from engine.vocabulary import SelfTrade
+
+    try:
+        mode = SelfTrade[self_trade.upper()]
+    except KeyError:
+        words = ", ".join(mode.name.lower() for mode in SelfTrade)
+        raise click.BadParameter(f"must be one of {words}", param_hint="--stp") from None
+    for line in run_lines(sys.stdin.buffer, mode):
+        sys.stdout.buffer.write(line + b"\n")
+
+
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from engine.core.dispatch import apply_batch
 from engine.core.ladder import next_level
 from engine.core.layout import Capacity, State, empty_state
 from engine.invariants import check_invariants
-from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, joined
+from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, aligned_zeros, joined
 from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
 EVERYBODY: Final = -1
@@ -25,7 +25,7 @@ class Exchange:
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
         self.state: State = empty_state(self.capacity)
-        self._events: Records = np.zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
+        self._events: Records = aligned_zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
 
     @property
     def sequence(self) -> int:
@@ -109,13 +109,29 @@ class Exchange:
         """Live slots of an instrument: buys, then sells, best price first, oldest first (semantics A1)."""
         following = self.state.nodes["next"]
         slots = []
-        for ladder in (2 * instrument, 2 * instrument + 1):
+        for ladder in (4 * instrument, 4 * instrument + 1):
             for sentinel in self._sentinels(ladder):
                 slot = int(following[sentinel])
                 while slot != sentinel:
                     slots.append(slot)
                     slot = int(following[slot])
         return slots
+
+    def waiting_stops(self, instrument: int) -> list[tuple[int, str, int, int]]:
+        """(order id, side, stop in fen per tonne, leaves in kg) of the stops, buys first, nearest first."""
+        found = []
+        for side in Side:
+            ladder = self.state.ladders[4 * instrument + 2 + side]
+            for level in range(int(ladder["levels"]) + 1):
+                sentinel = int(ladder["base"]) + level
+                slot = int(self.state.nodes["next"][sentinel])
+                while slot != sentinel:
+                    node, special = self.state.nodes[slot], self.state.specials[slot]
+                    found.append(
+                        (int(node["id"]), side.name.lower(), int(special["stop"]), int(node["leaves"]))
+                    )
+                    slot = int(node["next"])
+        return found
 
     def _orders(self, slots: list[int]) -> Records:
         rows, nodes, orders = (
@@ -124,16 +140,19 @@ class Exchange:
             self.state.orders[slots],
         )
         ladders = self.state.nodes["account"][nodes["level"]]
-        placed = self.state.ladders[ladders]
-        rows["instrument"], rows["side"] = ladders >> 1, ladders & 1
-        rows["account"], rows["order_id"], rows["leaves_kg"] = nodes["account"], nodes["id"], nodes["leaves"]
-        rows["price_fen_per_tonne"] = placed["origin"] + (nodes["level"] - placed["base"]) * placed["stride"]
+        rows["instrument"], rows["side"] = ladders >> 2, ladders & 1
+        rows["account"], rows["order_id"], rows["leaves_kg"] = (
+            nodes["account"],
+            nodes["id"],
+            nodes["leaves"] + self.state.specials["hidden"][slots],
+        )
+        rows["price_fen_per_tonne"] = orders["price"]
         rows["order_type"], rows["time_in_force"] = orders["order_type"], orders["time_in_force"]
         rows["flags"], rows["listing_version"] = orders["flags"], orders["version"]
         rows["client_order_id_0"] = orders["client_order_id_0"]
         rows["client_order_id_1"] = orders["client_order_id_1"]
         rows["quantity_kg"], rows["lot"] = orders["quantity"], orders["lot"]
-        rows["cum_kg"] = orders["quantity"] - nodes["leaves"]
+        rows["cum_kg"] = orders["cum"]
         return rows
 
     def _balances(self, account: int) -> Records:
@@ -161,11 +180,11 @@ class Exchange:
         return rows
 
     def _levels(self, instrument: int) -> Records:
-        sides = [(side, self._sentinels(2 * instrument + side)) for side in (Side.BUY, Side.SELL)]
+        sides = [(side, self._sentinels(4 * instrument + side)) for side in (Side.BUY, Side.SELL)]
         rows = _rows(sum(len(found) for _, found in sides), Event.LEVEL)
         first = 0
         for side, found in sides:
-            part, ladder = rows[first : first + len(found)], self.state.ladders[2 * instrument + side]
+            part, ladder = rows[first : first + len(found)], self.state.ladders[4 * instrument + side]
             part["side"], part["instrument"] = side, instrument
             levels = np.array(found, np.int64) - ladder["base"]
             part["price_fen_per_tonne"] = ladder["origin"] + levels * ladder["stride"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from engine import money
-from engine.core.layout import State
-from engine.vocabulary import Mode, Side
+from engine.core.layout import LADDERS, State
+from engine.vocabulary import Mode, Phase, Side
 
 
 def check_invariants(state: State) -> None:
@@ -25,13 +25,14 @@ def check_invariants(state: State) -> None:
 
 def _ladders(state: State) -> list[int]:
     defined = np.flatnonzero(state.instruments["defined"])
-    return [2 * int(instrument) + side for instrument in defined for side in (0, 1)]
+    return [LADDERS * int(instrument) + k for instrument in defined for k in range(LADDERS)]
 
 
 def _check_ladder(state: State, ladder: int) -> Iterator[int]:
     """Yield the slots of a ladder in priority order, checking links, totals, bits and the best level."""
     row, occupied = state.ladders[ladder], []
-    for level in range(int(row["levels"])):
+    stops = bool(ladder & 2)
+    for level in range(int(row["levels"]) + stops):
         sentinel = int(row["base"]) + level
         queue = list(_queue(state, sentinel))
         leaves = [int(state.nodes["leaves"][slot]) for slot in queue]
@@ -40,8 +41,22 @@ def _check_ladder(state: State, ladder: int) -> Iterator[int]:
             f"ladder {ladder}, level {level}: kilograms"
         )
         assert int(state.nodes["id"][sentinel]) == len(queue), f"ladder {ladder}, level {level}: orders"
-        ids = [int(state.nodes["id"][slot]) for slot in queue]
-        assert ids == sorted(ids), f"ladder {ladder}, level {level}: time priority"
+        hidden = sum(int(state.specials["hidden"][slot]) for slot in queue)
+        assert int(state.veiled[sentinel - int(state.head["orders_max"][0]) - 1]) == hidden, (
+            "veiled kilograms"
+        )
+        if stops:
+            way = -1 if ladder & 1 else 1
+            ranks = [way * int(state.specials["stop"][slot]) for slot in queue]
+            assert ranks == sorted(ranks), f"ladder {ladder}, level {level}: nearest stop first"
+        elif queue:
+            price = int(row["origin"]) + level * int(row["stride"])
+            assert {int(state.orders["price"][slot]) for slot in queue} == {price}, (
+                "orders stand at their price"
+            )
+        if level == int(row["levels"]):
+            yield from queue
+            continue
         marked = _bit(state, int(row["tier_0"]), level)
         assert marked == bool(queue), f"ladder {ladder}, level {level}: bit of tier 0"
         if queue:
@@ -49,7 +64,8 @@ def _check_ladder(state: State, ladder: int) -> Iterator[int]:
         yield from queue
     best = occupied[0] if occupied else int(row["levels"])
     assert int(row["best"]) == best, f"ladder {ladder}: best level"
-    _check_tiers(state, ladder, occupied)
+    if not stops:
+        _check_tiers(state, ladder, occupied)
 
 
 def _queue(state: State, sentinel: int) -> Iterator[int]:
@@ -89,6 +105,7 @@ def _check_slots(state: State, slots: list[int]) -> None:
     )
     for name in ("previous", "leaves", "level", "account", "id"):
         assert not nodes[name][freed].any(), f"freed slots are zero: {name}"
+    assert not any(state.specials[name][freed].any() for name in state.specials.dtype.names or ())
     names = [name for name in state.orders.dtype.names or () if not name.startswith("reserved")]
     assert not any(state.orders[name][freed].any() for name in names), "freed slots are zero"
     for slot in slots:
@@ -112,13 +129,12 @@ def _check_money(state: State, slots: list[int]) -> None:
 
 def _hold(state: State, slot: int) -> int:
     """Semantics G3, for one resting order."""
-    sentinel = int(state.nodes["level"][slot])
-    ladder = int(state.nodes["account"][sentinel])
-    row, terms, side = state.ladders[ladder], state.instruments[ladder >> 1], ladder & 1
-    price = int(row["origin"]) + (sentinel - int(row["base"])) * int(row["stride"])
+    ladder = int(state.nodes["account"][int(state.nodes["level"][slot])])
+    terms, side, price = state.instruments[ladder >> 2], ladder & 1, int(state.orders["price"][slot])
     at = price if side == Side.BUY else int(terms["upper"])
     points = int(terms["buyer_deposit"] if side == Side.BUY else terms["seller_deposit"])
-    leaves, step, fee = int(state.nodes["leaves"][slot]), int(terms["step"]), int(terms["fee"])
+    leaves = int(state.nodes["leaves"][slot]) + int(state.specials["hidden"][slot])
+    step, fee = int(terms["step"]), int(terms["fee"])
     return int(money.hold_fen(at, leaves, step, points, fee))
 
 
@@ -127,7 +143,8 @@ def _check_goods(state: State, slots: list[int]) -> None:
     listed: dict[int, int] = {}
     for slot in slots:
         lot = int(state.orders["lot"][slot])
-        listed[lot] = listed.get(lot, 0) + int(state.nodes["leaves"][slot])
+        leaves = int(state.nodes["leaves"][slot]) + int(state.specials["hidden"][slot])
+        listed[lot] = listed.get(lot, 0) + leaves
     for lot in range(1, int(state.head["lots_used"][0])):
         row = state.lots[lot]
         parts = [int(row[name]) for name in ("free", "listed", "contracted")]
@@ -137,11 +154,13 @@ def _check_goods(state: State, slots: list[int]) -> None:
 
 
 def _check_uncrossed(state: State) -> None:
-    """Semantics A3: a BOOK instrument is neither crossed nor locked after any command."""
+    """Semantics A3: a BOOK instrument is neither crossed nor locked in the continuous phase."""
     for instrument in np.flatnonzero(state.instruments["defined"]):
         if int(state.instruments["mode"][instrument]) == Mode.LISTED:
             continue
-        bid, ask = state.ladders[2 * int(instrument)], state.ladders[2 * int(instrument) + 1]
+        if int(state.instruments["phase"][instrument]) != Phase.CONTINUOUS:
+            continue
+        bid, ask = state.ladders[LADDERS * int(instrument)], state.ladders[LADDERS * int(instrument) + 1]
         if int(bid["best"]) < int(bid["levels"]) and int(ask["best"]) < int(ask["levels"]):
             bid_price = int(bid["origin"]) + int(bid["best"]) * int(bid["stride"])
             ask_price = int(ask["origin"]) + int(ask["best"]) * int(ask["stride"])

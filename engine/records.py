@@ -5,15 +5,16 @@ type; behind them several fields may share an offset, each belonging to other ki
 kind's fields, and only those, are read through its own view (`events.view(TRADE)`), which has the same 128
 bytes.
 
-    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase -
+    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase self_trade_mode
              24 account | 28 instrument | 32 tag | 40 outbox
              orders:       48 client_order_id (two u64: 16 ASCII bytes verbatim, zero-padded; or reference, 0)
-                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version
+                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version or minimum_quantity_kg
+                          104 stop | 112 due_ns | 120 display
              cash, lots:   48 - | 80 quantity_kg | 88 lot | 104 amount_fen | 120 group
              clock:       112 due_ns
              instrument:   48 code (16 bytes) | 64 tick | 68 step | 72 reference | 80 lower | 88 upper
                            96 minimum | 104 maximum | 112 buyer bp | 114 seller bp | 116 band bp
-                          118 fee | 120 mode
+                          118 fee | 120 mode | 124 collar bp
 
     EVENT     0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase reason
              24 index | 28 instrument | 32 account | 36 counter_account | 40 tag | 48 account_sequence
@@ -36,6 +37,7 @@ import numpy.typing as npt
 
 RECORD_BYTES: Final = 128
 CLIENT_ORDER_ID_BYTES: Final = 16
+CACHE_LINE_BYTES: Final = 64
 
 Records = npt.NDArray[np.void]
 
@@ -56,6 +58,7 @@ def _layout(fields: Mapping[str, tuple[str, int]]) -> np.dtype[np.void]:
 _COMMAND_HEAD: Final = {
     "sequence": ("<i8", 0),  # stamped by the sequencer
     "time_ns": ("<i8", 8),  # Unix nanoseconds UTC, stamped by the sequencer
+    "codes": ("<u8", 16),  # the eight bytes that follow, as one word
     "version": ("u1", 16),
     "kind": ("u1", 17),  # vocabulary.Command
     "side": ("u1", 18),
@@ -63,6 +66,7 @@ _COMMAND_HEAD: Final = {
     "time_in_force": ("u1", 20),
     "flags": ("u1", 21),
     "phase": ("u1", 22),
+    "self_trade_mode": ("u1", 23),
     "account": ("<i4", 24),
     "instrument": ("<i4", 28),
     "tag": ("<u8", 32),  # the sender's, echoed in every event of the command: gateway << 48 | request
@@ -76,9 +80,12 @@ _COMMAND_BODY: Final = {
     "quantity_kg": ("<i8", 80),
     "lot": ("<i8", 88),
     "listing_version": ("<i8", 96),
+    "minimum_quantity_kg": ("<i8", 96),
     "amount_fen": ("<i8", 104),
+    "stop_fen_per_tonne": ("<i8", 104),
     "due_ns": ("<i8", 112),
     "group": ("<i8", 120),
+    "display_quantity_kg": ("<i8", 120),
 }
 _TERMS_BODY: Final = {
     "code": ("S16", 48),
@@ -93,7 +100,8 @@ _TERMS_BODY: Final = {
     "seller_deposit_bp": ("<i2", 114),
     "band_bp": ("<i2", 116),
     "fee_fen_per_tonne": ("<i2", 118),
-    "mode": ("<i8", 120),
+    "mode": ("<i4", 120),
+    "collar_bp": ("<i4", 124),  # of market orders; 0: the band is the collar
 }
 
 COMMAND: Final = _layout(_COMMAND_HEAD | _COMMAND_BODY)
@@ -102,6 +110,7 @@ INSTRUMENT_TERMS: Final = _layout(_COMMAND_HEAD | _TERMS_BODY)  # a COMMAND of k
 _EVENT_HEAD: Final = {
     "sequence": ("<i8", 0),  # of the command that caused it
     "time_ns": ("<i8", 8),
+    "codes": ("<u8", 16),  # the eight bytes that follow, as one word
     "version": ("u1", 16),
     "kind": ("u1", 17),  # vocabulary.Event
     "side": ("u1", 18),  # of the order; of the incoming one in a trade
@@ -131,6 +140,7 @@ _TRADE: Final = {
 _ORDER: Final = {
     "listing_version": ("<i4", 36),
     "amount_fen": ("<i8", 56),  # sum of the fills' amounts; 0 in CANCELED
+    "change_kg": ("<i8", 56),  # REPLACED: what the order has left now, less what it had before
     "order_id": ("<i8", 64),
     "client_order_id_0": ("<u8", 72),
     "client_order_id_1": ("<u8", 80),
@@ -173,6 +183,16 @@ CASH: Final = _layout(_EVENT_HEAD | _CASH)
 LOT: Final = _layout(_EVENT_HEAD | _LOT)
 LEVEL: Final = _layout(_EVENT_HEAD | _LEVEL)
 INSTRUMENT: Final = _layout(_EVENT_HEAD | _INSTRUMENT)
+
+
+def aligned_zeros(count: int, layout: np.dtype[Any]) -> npt.NDArray[Any]:
+    """`count` zero rows whose first one starts on a cache line, so that no row of 32 or 64 bytes lies across two.
+
+    The memory is touched only where it is used.
+    """
+    raw = np.zeros(count * layout.itemsize + CACHE_LINE_BYTES, np.uint8)
+    skip = -raw.ctypes.data % CACHE_LINE_BYTES
+    return raw[skip : skip + count * layout.itemsize].view(layout)
 
 
 def empty_commands(count: int) -> Records:

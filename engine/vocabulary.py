@@ -27,7 +27,10 @@ class Command(IntEnum):
 
     NEW_ORDER = 1
     CANCEL_ORDER = 2
+    REPLACE_ORDER = 3
+    MASS_CANCEL = 4
     PICK = 5
+    EXPIRE = 6  # the sequencer's: good-till-date orders due at or before `due_ns` end (semantics E6)
     OPEN_ACCOUNT = 16
     DEPOSIT = 17
     WITHDRAW = 18
@@ -53,6 +56,14 @@ class Event(IntEnum):
     REJECTED = 2
     TRADE = 3
     CANCELED = 4
+    REPLACED = 5
+    TRIGGERED = 6  # a stop became an incoming order
+    PREVENTED = 7  # decrement: both orders lost the quantity, nothing traded
+    REFRESHED = 8  # an iceberg shows its next slice at the end of the queue
+    UNCROSSED = 9  # an auction ended at one price
+    INDICATIVE = 10  # what the auction would do now
+    ORDERS_CANCELED = 11  # a mass cancel is done; `quantity_kg` counts orders
+    TIME_REACHED = 12  # expiries up to this time are done
     ACCOUNT_OPENED = 16
     DEPOSITED = 17
     WITHDRAWN = 18
@@ -83,14 +94,23 @@ class Side(IntEnum):
 class OrderType(IntEnum):
     """Semantics B1."""
 
-    LIMIT = 0
+    LIMIT = 0  # FIX 40=2
+    MARKET = 1
+    STOP = 3
+    STOP_LIMIT = 4
+    MARKET_TO_LIMIT = 11  # FIX 40=K
 
 
 class TimeInForce(IntEnum):
-    """Semantics B5."""
+    """Semantics B5; the codes are those of FIX 59 where it has one."""
 
     DAY = 0
-    IOC = 3  # FIX 59=3
+    GTC = 1
+    AT_OPEN = 2
+    IOC = 3
+    FOK = 4
+    GTD = 6
+    CONTINUOUS_ONLY = 20
 
 
 class Phase(IntEnum):
@@ -99,6 +119,19 @@ class Phase(IntEnum):
     CLOSED = 0
     HALTED = 1
     CONTINUOUS = 2
+    PRE_OPEN = 3
+    AUCTION = 4
+    NO_CANCEL = 5
+
+
+class SelfTrade(IntEnum):
+    """What happens when an order would meet one of its own company group (semantics D1)."""
+
+    CANCEL_NEWEST = 0
+    CANCEL_OLDEST = 1
+    CANCEL_BOTH = 2
+    DECREMENT = 3
+    ALLOW = 4
 
 
 class Mode(IntEnum):
@@ -113,7 +146,12 @@ class Flag(IntFlag):
 
     BY_REFERENCE = 1  # the client order id is a u64 that only rises per account, not 16 bytes of text
     DUPLICATE = 2  # event: the first outcome of a repeated command (semantics C8)
-    BY_CLIENT_ORDER_ID = 4  # cancel: the order is named by client order id, not by order id
+    BY_CLIENT_ORDER_ID = 4  # cancel, replace: the order is named by client order id, not by order id
+    POST_ONLY = 8
+    BY_LEAVES = 16  # replace: the quantity is the new live quantity, not the new total
+    KEPT_PLACE = 32  # event: a replaced order kept its place in the queue
+    SELF_TRADE = 64  # event: both parties are of one company group (surveillance)
+    IN_AUCTION = 128  # event: an uncross made it
 
 
 class Reason(IntEnum):
@@ -139,12 +177,20 @@ class Reason(IntEnum):
     INSTRUMENT_HALTED = 24
     INSTRUMENT_OPEN = 25
     UNKNOWN_PHASE = 26
+    CONTINUOUS_PHASE_ONLY = 27
+    AUCTION_PHASE_ONLY = 28
+    NO_CANCEL_PHASE = 29
     # form of the order
     UNKNOWN_SIDE = 30
     UNSUPPORTED_ORDER_TYPE = 31
     UNSUPPORTED_TIME_IN_FORCE = 32
     NOT_LISTED = 33
     NOT_BOOK = 34
+    UNSUPPORTED_SELF_TRADE_MODE = 35
+    INVALID_DISPLAY_QUANTITY = 36
+    INVALID_MINIMUM_QUANTITY = 37
+    INVALID_STOP_PRICE = 38
+    INVALID_EXPIRY = 39
     # numbers (semantics G1, G2)
     PRICE_OFF_TICK = 40
     PRICE_EXCEEDS_BAND = 41
@@ -157,6 +203,9 @@ class Reason(IntEnum):
     TOO_LATE = 51
     STALE_VERSION = 52
     OWN_LISTING = 53
+    # the market as it is
+    NO_LIQUIDITY = 55
+    POST_ONLY_WOULD_TRADE = 56
     # goods and money (law 7)
     UNKNOWN_LOT = 60
     LOT_EXISTS = 61
@@ -179,6 +228,15 @@ class Reason(IntEnum):
     CANCELED_BY_OWNER = 100
     IOC_REMAINDER = 101
     DAY_END = 102
+    COLLAR = 103
+    NOT_FEASIBLE = 104  # fok, or an ioc below its minimum quantity
+    SELF_TRADE_PREVENTION = 105
+    EXPIRED = 106
+    AUCTION_ENDED = 107
+    AUCTION_STARTED = 108
+    MASS_CANCELED = 109
+    REPLACED_TO_NOTHING = 110
+    BAND_MOVED = 111
 
 
 def wire_name(code: IntEnum) -> str:

@@ -41,6 +41,7 @@ from engine.vocabulary import (
     Flag,
     Mode,
     Phase,
+    SelfTrade,
     Side,
     TimeInForce,
 )
@@ -108,7 +109,9 @@ def build_replay(messages: npt.NDArray[np.void]) -> Replay:
 def fresh_exchange(replay: Replay) -> Exchange:
     """An exchange with instruments open and accounts and lots funded, as before the first message."""
     instruments = int(replay.messages["instrument"].max()) + 1
-    levels = 2 * instruments * (int(replay.messages["price"].max()) - int(replay.messages["price"].min()) + 1)
+    levels = (
+        4 * instruments * (2 + int(replay.messages["price"].max()) - int(replay.messages["price"].min()) + 1)
+    )
     capacity = Capacity(
         1 << 20, levels, max(instruments, 4), 2 * ACCOUNTS, ACCOUNTS * instruments + 2, 1 << 10
     )
@@ -249,6 +252,7 @@ def _commands_of(messages: npt.NDArray[np.void], pending: npt.NDArray[np.int64],
     ioc = (rows["ioc"] != 0) & (rows["type"] == NEW)
     commands["time_in_force"] = np.where(ioc, int(TimeInForce.IOC), int(TimeInForce.DAY))
     commands["flags"] = int(Flag.BY_REFERENCE)
+    commands["self_trade_mode"] = int(SelfTrade.ALLOW)  # the workload knows no owners; the check is made
     commands["account"] = 1 + rows["order"] % ACCOUNTS
     commands["instrument"] = rows["instrument"]
     commands["tag"] = at << 1 | (is_new & (rows["type"] == MODIFY))

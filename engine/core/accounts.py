@@ -7,9 +7,9 @@ Law: a command of settlement carries a number that rises; what was applied once 
 from typing import Any
 
 from engine.core.events import emit_cash, emit_lot, emit_rejected, emit_repeated
-from engine.core.jit import part, routine
+from engine.core.identity import account_is_open
+from engine.core.jit import spliced
 from engine.core.layout import State, Turn
-from engine.core.orders import account_is_open
 from engine.vocabulary import AMOUNT_MAX_FEN, QUANTITY_MAX_KG, Command, Event, Reason
 
 OPEN_ACCOUNT, DEPOSIT = int(Command.OPEN_ACCOUNT), int(Command.DEPOSIT)
@@ -29,9 +29,9 @@ ACCOUNTS_FULL, LOTS_FULL = int(Reason.ACCOUNTS_FULL), int(Reason.LOTS_FULL)
 AMOUNT_MAX, QUANTITY_MAX = int(AMOUNT_MAX_FEN), int(QUANTITY_MAX_KG)
 
 
-@part
+@spliced
 def open_account(state: State, turn: Turn) -> Any:
-    """Open the account of a member; its group is its own number where none is named (semantics D1)."""
+    """Open the account of a member; its group is its own number where none is named, none if negative (D1)."""
     account, group = turn.commands["account"][turn.at], turn.commands["group"][turn.at]
     accounts = state.accounts
     if account <= 0 or account >= len(accounts):
@@ -39,13 +39,13 @@ def open_account(state: State, turn: Turn) -> Any:
     if accounts["open"][account] != 0:
         return ACCOUNT_EXISTS
     accounts["open"][account] = 1
-    accounts["group"][account] = group if group > 0 else account
+    accounts["group"][account] = max(group, 0) if group != 0 else account
     state.head["accounts_used"][0] = max(state.head["accounts_used"][0], account + 1)
     emit_cash(state, turn, ACCOUNT_OPENED, account)
     return OK
 
 
-@part
+@spliced
 def deposit(state: State, turn: Turn) -> Any:
     """Money in: P0."""
     account, amount = turn.commands["account"][turn.at], turn.commands["amount_fen"][turn.at]
@@ -58,7 +58,7 @@ def deposit(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def withdraw(state: State, turn: Turn) -> Any:
     """Money out, only from what is free: P0 reversed."""
     account, amount = turn.commands["account"][turn.at], turn.commands["amount_fen"][turn.at]
@@ -73,7 +73,7 @@ def withdraw(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def register_lot(state: State, turn: Turn) -> Any:
     """Goods arrive against a warehouse receipt: kilograms become FREE."""
     commands, at, lots = turn.commands, turn.at, state.lots
@@ -99,7 +99,7 @@ def register_lot(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def withdraw_lot(state: State, turn: Turn) -> Any:
     """Goods leave before they were sold: only free kilograms."""
     commands, at, lots = turn.commands, turn.at, state.lots
@@ -116,7 +116,7 @@ def withdraw_lot(state: State, turn: Turn) -> Any:
     return OK
 
 
-@routine
+@spliced
 def settle(state: State, turn: Turn, kind: int) -> None:
     """Judge one command of settlement; one whose number was applied already changes nothing (law 8)."""
     outbox = turn.commands["outbox"][turn.at]

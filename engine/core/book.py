@@ -1,8 +1,8 @@
 """The book: orders in time order on the levels of a ladder, in slots that are used again at once.
 
 Law: a slot is either free (id 0, all fields zero but the link of the stack) or linked into exactly one level;
-a level's sentinel knows the kilograms and the orders on it. Freed slots are taken last-in-first-out, so that
-the live set stays in the processor's cache.
+a level's sentinel knows the kilograms shown and the orders on it, `veiled` what its icebergs hide. Freed slots
+are taken last-in-first-out, so that the live set stays in the processor's cache.
 """
 
 from typing import Any
@@ -46,13 +46,17 @@ def free_slot(state: State, slot: int) -> None:
     orders["client_order_id_0"][slot] = 0
     orders["client_order_id_1"][slot] = 0
     orders["quantity"][slot] = 0
+    orders["cum"][slot] = 0
+    orders["hold"][slot] = 0
+    orders["price"][slot] = 0
     orders["lot"][slot] = 0
     orders["version"][slot] = 0
-    orders["order_type"][slot] = 0
-    orders["time_in_force"][slot] = 0
-    orders["flags"][slot] = 0
-    orders["entered_ns"][slot] = 0
-    orders["hold"][slot] = 0
+    if orders["special"][slot] != 0:
+        state.specials["hidden"][slot] = 0
+        state.specials["display"][slot] = 0
+        state.specials["stop"][slot] = 0
+        state.specials["expire_ns"][slot] = 0
+    orders["codes"][slot] = 0
     head["free_slot"][0] = slot
     head["live_orders"][0] -= 1
 
@@ -67,20 +71,62 @@ def slot_of(state: State, order_id: int) -> Any:
 
 
 @part
+def ladder_of(state: State, slot: int) -> Any:
+    """The ladder in which an order rests: 4 x instrument + (0 buy, 1 sell, 2 buy stop, 3 sell stop)."""
+    return np.int64(state.nodes["account"][state.nodes["level"][slot]])
+
+
+@part
+def level_of(state: State, slot: int, ladder: int) -> Any:
+    """The level on which an order rests."""
+    return state.nodes["level"][slot] - state.ladders["base"][ladder]
+
+
+@part
+def whole_leaves(state: State, slot: int) -> Any:
+    """What an order has left, shown and hidden."""
+    return state.nodes["leaves"][slot] + state.specials["hidden"][slot]
+
+
+@part
+def veil(state: State, slot: int, sentinel: int, way: int) -> None:
+    """What an order hides is added to its level (way 1) or taken from it (-1), and so are its slices."""
+    orders, hidden = state.orders, state.specials["hidden"][slot]
+    if hidden != 0:
+        state.veiled[sentinel - state.head["orders_max"][0] - 1] += way * hidden
+        state.head["slices"][0] += way * (-(-hidden // state.specials["display"][slot]))
+
+
+@part
+def veiled_kg(state: State, sentinel: int) -> Any:
+    """The kilograms that a level hides."""
+    return state.veiled[sentinel - state.head["orders_max"][0] - 1]
+
+
+@part
 def link(state: State, slot: int, ladder: int, level: int) -> None:
     """Put an order at the end of its level's queue (semantics A1)."""
     nodes = state.nodes
     sentinel = state.ladders["base"][ladder] + level
-    youngest = nodes["previous"][sentinel]
-    if youngest == sentinel:
+    link_before(state, slot, sentinel, sentinel)
+    if nodes["id"][sentinel] == 1:
         mark(state, ladder, level)
-    nodes["next"][youngest] = slot
-    nodes["previous"][slot] = youngest
-    nodes["next"][slot] = sentinel
-    nodes["previous"][sentinel] = slot
+
+
+@part
+def link_before(state: State, slot: int, sentinel: int, younger: int) -> None:
+    """Put an order into a level's queue in front of `younger`, or at its end (the sentinel)."""
+    nodes = state.nodes
+    older = nodes["previous"][younger]
+    nodes["next"][older] = slot
+    nodes["previous"][slot] = older
+    nodes["next"][slot] = younger
+    nodes["previous"][younger] = slot
     nodes["level"][slot] = sentinel
     nodes["leaves"][sentinel] += nodes["leaves"][slot]
     nodes["id"][sentinel] += 1
+    if state.orders["special"][slot] != 0:
+        veil(state, slot, sentinel, 1)
 
 
 @part
@@ -93,5 +139,19 @@ def unlink(state: State, slot: int, ladder: int) -> None:
     nodes["previous"][younger] = older
     nodes["leaves"][sentinel] -= nodes["leaves"][slot]
     nodes["id"][sentinel] -= 1
+    if state.orders["special"][slot] != 0:
+        veil(state, slot, sentinel, -1)
     if older == younger and older == sentinel:
         unmark(state, ladder, sentinel - state.ladders["base"][ladder])
+
+
+@part
+def show_slice(state: State, slot: int) -> Any:
+    """Let an order that hides something show its next slice; the caller has it unlinked. True if it did."""
+    orders, nodes = state.orders, state.nodes
+    if nodes["leaves"][slot] != 0 or state.specials["hidden"][slot] == 0:
+        return False
+    shown = min(state.specials["display"][slot], state.specials["hidden"][slot])
+    state.specials["hidden"][slot] -= shown
+    nodes["leaves"][slot] = shown
+    return True

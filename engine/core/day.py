@@ -34,6 +34,11 @@ def fingerprint(turn: Turn) -> Any:
     value = _mixed(value, commands["price_fen_per_tonne"][at])
     value = _mixed(value, commands["quantity_kg"][at])
     value = _mixed(value, commands["lot"][at])
+    value = _mixed(value, commands["stop_fen_per_tonne"][at])
+    value = _mixed(value, commands["due_ns"][at])
+    value = _mixed(value, commands["display_quantity_kg"][at])
+    value = _mixed(value, commands["self_trade_mode"][at])
+    value = _mixed(value, commands["flags"][at])
     return _mixed(value, commands["listing_version"][at])
 
 

@@ -6,14 +6,19 @@ Law: the state after a batch is a function of the state before it and of the bat
 from typing import Any
 
 from engine.core.accounts import settle
+from engine.core.auction import indicate
+from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
+from engine.core.entry import new_order
 from engine.core.events import emit_rejected
-from engine.core.jit import kernel, part
-from engine.core.layout import SPARE_EVENTS, State, Turn
+from engine.core.jit import kernel, part, routine, spliced
+from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
-from engine.core.orders import cancel_order, new_order, pick
-from engine.vocabulary import Command, Reason
+from engine.core.picks import pick
+from engine.vocabulary import Command, Phase, Reason
 
 NEW_ORDER, CANCEL_ORDER, PICK = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER), int(Command.PICK)
+REPLACE_ORDER, MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL)
+EXPIRE, AUCTION = int(Command.EXPIRE), int(Phase.AUCTION)
 OPEN_ACCOUNT, WITHDRAW_LOT = int(Command.OPEN_ACCOUNT), int(Command.WITHDRAW_LOT)
 DEFINE_INSTRUMENT, SET_CLOCK = int(Command.DEFINE_INSTRUMENT), int(Command.SET_CLOCK)
 UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
@@ -22,19 +27,65 @@ UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
 @part
 def most_events(state: State) -> Any:
     """What one command can cause at most: every live order ends, every instrument changes (semantics G5)."""
-    return state.head["live_orders"][0] + state.head["instruments_used"][0] + SPARE_EVENTS
+    head = state.head
+    of_orders = EVENTS_PER_ORDER * head["live_orders"][0] + 2 * head["slices"][0]
+    return of_orders + 2 * head["instruments_used"][0] + SPARE_EVENTS
+
+
+@spliced
+def indicate_if(state: State, turn: Turn, instrument: int) -> None:
+    """Publish what the auction would do, if the instrument is in one."""
+    if instrument >= 0 and instrument < state.head["instruments_used"][0]:
+        if state.instruments["phase"][instrument] == AUCTION:
+            indicate(state, turn, instrument)
+
+
+@routine
+def judge_rare(state: State, turn: Turn, kind: int) -> None:
+    """Judge a command that does not come by the million."""
+    if kind == PICK:
+        pick(state, turn)
+    elif kind == MASS_CANCEL or kind == EXPIRE:
+        if kind == MASS_CANCEL:
+            mass_cancel(state, turn)
+        else:
+            expire(state, turn)
+        for instrument in range(state.head["instruments_used"][0]):
+            indicate_if(state, turn, instrument)
+    elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
+        settle(state, turn, kind)
+    elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:
+        operate(state, turn, kind)
+    else:
+        emit_rejected(state, turn, UNSUPPORTED_COMMAND)
 
 
 @kernel
 def apply_batch(  # type: ignore[no-untyped-def]
-    head, nodes, orders, instruments, ladders, bits, accounts, lots, day, commands, terms, events
+    head,
+    nodes,
+    orders,
+    specials,
+    instruments,
+    ladders,
+    bits,
+    accounts,
+    lots,
+    day,
+    veiled,
+    scratch,
+    commands,
+    terms,
+    events,
 ):
     """Judge commands in order until the batch is done or the buffer might not hold what the next can cause.
 
     Arrays are those of layout.State, then COMMAND records stamped with sequence and time, the same bytes as
     INSTRUMENT_TERMS, and a buffer of EVENT records. Returns (commands done, events written).
     """
-    state = State(head, nodes, orders, instruments, ladders, bits, accounts, lots, day)
+    state = State(
+        head, nodes, orders, specials, instruments, ladders, bits, accounts, lots, day, veiled, scratch
+    )
     head["events"][0] = 0
     at = 0
     while at < len(commands) and head["events"][0] + most_events(state) <= len(events):
@@ -45,16 +96,13 @@ def apply_batch(  # type: ignore[no-untyped-def]
         kind = commands["kind"][at]
         if kind == NEW_ORDER:
             new_order(state, turn)
+            indicate_if(state, turn, commands["instrument"][at])
         elif kind == CANCEL_ORDER:
-            cancel_order(state, turn)
-        elif kind == PICK:
-            pick(state, turn)
-        elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
-            settle(state, turn, kind)
-        elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:
-            operate(state, turn, kind)
+            indicate_if(state, turn, cancel_order(state, turn))
+        elif kind == REPLACE_ORDER:
+            indicate_if(state, turn, replace_order(state, turn))
         else:
-            emit_rejected(state, turn, UNSUPPORTED_COMMAND)
+            judge_rare(state, turn, kind)
         at += 1
     written = head["events"][0]
     head["events"][0] = 0

@@ -4,7 +4,9 @@ Law: an event is written whole, all 128 bytes, because the buffer is used again;
 account takes the next number of that account's own sequence.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from engine.core.jit import part
 from engine.core.layout import State, Turn
@@ -18,42 +20,32 @@ REPEATED = int(Event.REPEATED)
 BY_REFERENCE = int(Flag.BY_REFERENCE)
 DUPLICATE = int(Flag.DUPLICATE)
 NOBODY = -1
-
-
-class Fill(NamedTuple):
-    """One touch: the incoming order (side, id, what it has left) meets the order in slot `resting`."""
-
-    instrument: int
-    side: int
-    order_id: int
-    leaves: int
-    resting: int
-    match_id: int
-    price: int
-    quantity: int
-    lot: int
+KIND_SHIFT = np.uint64(8)
+COMMAND_CODES = np.uint64(0x0000_01FF_FFFF_00FF)  # version, side, type, time in force, flag BY_REFERENCE
+ORDER_CODES = np.uint64(0x0000_FFFF_FFFF_00FF)  # the same and all flags
 
 
 @part
-def begin(state: State, turn: Turn, kind: int) -> Any:
-    """Start an event about the command at hand with the head all kinds share; return its row."""
+def open_row(state: State, turn: Turn) -> Any:
+    """Take the next row of the buffer and write what every event of the command at hand shares; return it."""
     head, events, commands, at = state.head, turn.events, turn.commands, turn.at
     n = head["events"][0]
     head["events"][0] = n + 1
     events["sequence"][n] = commands["sequence"][at]
     events["time_ns"][n] = commands["time_ns"][at]
-    events["version"][n] = RECORD_VERSION
-    events["kind"][n] = kind
-    events["side"][n] = commands["side"][at]
-    events["order_type"][n] = commands["order_type"][at]
-    events["time_in_force"][n] = commands["time_in_force"][at]
-    events["flags"][n] = commands["flags"][at] & BY_REFERENCE
-    events["phase"][n] = 0
-    events["reason"][n] = 0
     events["index"][n] = n - head["first_event"][0]
+    events["tag"][n] = commands["tag"][at]
+    return n
+
+
+@part
+def begin(state: State, turn: Turn, kind: int) -> Any:
+    """Start an event about the command at hand; return its row."""
+    events, commands, at = turn.events, turn.commands, turn.at
+    n = open_row(state, turn)
+    events["codes"][n] = commands["codes"][at] & COMMAND_CODES | np.uint64(kind) << KIND_SHIFT
     events["instrument"][n] = commands["instrument"][at]
     events["account"][n] = commands["account"][at]
-    events["tag"][n] = commands["tag"][at]
     return n
 
 
@@ -83,9 +75,7 @@ def clear_body(events: Any, n: int) -> None:
 
 @part
 def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
-    """The command was judged and refused: it carries what it asked for, and settlement's number if it was
-    settlement's.
-    """
+    """The command was judged and refused: it carries what it asked for, and settlement's number if any."""
     commands, at, events = turn.commands, turn.at, turn.events
     n = begin(state, turn, REJECTED)
     clear_body(events, n)
@@ -110,21 +100,27 @@ def emit_repeated(state: State, turn: Turn) -> None:
 
 
 @part
-def emit_accepted(state: State, turn: Turn, order_id: int, price: int, quantity: int) -> Any:
-    """The acknowledgement; `set_outcome` completes it when the command is done. Returns its row."""
-    commands, at, events = turn.commands, turn.at, turn.events
-    n = begin(state, turn, ACCEPTED)
-    events["listing_version"][n] = 1
-    events["account_sequence"][n] = next_of_account(state, commands["account"][at])
+def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> Any:
+    """A fact about the order in `slot`, with what it has left; the caller adds what is special. Return its row."""
+    events, nodes, orders = turn.events, state.nodes, state.orders
+    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
+    if orders["special"][slot] != 0:
+        leaves += state.specials["hidden"][slot]
+    n = open_row(state, turn)
+    events["codes"][n] = orders["codes"][slot] & ORDER_CODES | np.uint64(kind) << KIND_SHIFT
+    events["instrument"][n] = ladder >> 2
+    events["account"][n] = account
+    events["listing_version"][n] = orders["version"][slot]
+    events["account_sequence"][n] = next_of_account(state, account)
     events["amount_fen"][n] = 0
-    events["order_id"][n] = order_id
-    events["client_order_id_0"][n] = commands["client_order_id_0"][at]
-    events["client_order_id_1"][n] = commands["client_order_id_1"][at]
-    events["price_fen_per_tonne"][n] = price
-    events["quantity_kg"][n] = quantity
-    events["leaves_kg"][n] = 0
-    events["cum_kg"][n] = 0
-    events["lot"][n] = commands["lot"][at]
+    events["order_id"][n] = nodes["id"][slot]
+    events["client_order_id_0"][n] = orders["client_order_id_0"][slot]
+    events["client_order_id_1"][n] = orders["client_order_id_1"][slot]
+    events["price_fen_per_tonne"][n] = orders["price"][slot]
+    events["quantity_kg"][n] = orders["quantity"][slot]
+    events["leaves_kg"][n] = leaves
+    events["cum_kg"][n] = orders["cum"][slot]
+    events["lot"][n] = orders["lot"][slot]
     return n
 
 
@@ -137,50 +133,40 @@ def set_outcome(turn: Turn, n: int, leaves: int, cum: int, amount: int) -> None:
 
 
 @part
-def emit_canceled(state: State, turn: Turn, slot: int, ladder: int, price: int, reason: int) -> None:
+def emit_canceled(state: State, turn: Turn, slot: int, ladder: int, reason: int) -> None:
     """An order ended with kilograms left; `slot` still holds it."""
-    events, nodes, orders = turn.events, state.nodes, state.orders
-    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
-    n = begin(state, turn, CANCELED)
-    events["side"][n] = ladder & 1
-    events["order_type"][n] = orders["order_type"][slot]
-    events["time_in_force"][n] = orders["time_in_force"][slot]
-    events["flags"][n] = orders["flags"][slot]
+    events = turn.events
+    n = emit_order(state, turn, CANCELED, slot, ladder)
     events["reason"][n] = reason
-    events["instrument"][n] = ladder >> 1
-    events["account"][n] = account
-    events["listing_version"][n] = orders["version"][slot]
-    events["account_sequence"][n] = next_of_account(state, account)
-    events["amount_fen"][n] = 0
-    events["order_id"][n] = nodes["id"][slot]
-    events["client_order_id_0"][n] = orders["client_order_id_0"][slot]
-    events["client_order_id_1"][n] = orders["client_order_id_1"][slot]
-    events["price_fen_per_tonne"][n] = price
-    events["quantity_kg"][n] = leaves
+    events["quantity_kg"][n] = events["leaves_kg"][n]
     events["leaves_kg"][n] = 0
-    events["cum_kg"][n] = orders["quantity"][slot] - leaves
-    events["lot"][n] = orders["lot"][slot]
 
 
 @part
-def emit_trade(state: State, turn: Turn, fill: Fill) -> None:
-    """One touch of an incoming and a resting order (semantics A2), after both leaves were reduced."""
-    events, nodes = turn.events, state.nodes
-    account, counter_account = turn.commands["account"][turn.at], nodes["account"][fill.resting]
-    n = begin(state, turn, TRADE)
-    events["side"][n] = fill.side
-    events["instrument"][n] = fill.instrument
+def emit_pair(
+    state: State, turn: Turn, kind: int, ladder: int, incoming: int, resting: int, price: int, quantity: int
+) -> Any:
+    """Two orders met, after both leaves were changed (semantics A2, D1). Returns its row."""
+    events, nodes, orders = turn.events, state.nodes, state.orders
+    account, counter_account = nodes["account"][incoming], nodes["account"][resting]
+    n = open_row(state, turn)
+    events["codes"][n] = orders["codes"][incoming] & ORDER_CODES | np.uint64(kind) << KIND_SHIFT
+    events["instrument"][n] = ladder >> 2
+    events["account"][n] = account
     events["counter_account"][n] = counter_account
     events["account_sequence"][n] = next_of_account(state, account)
     events["counter_account_sequence"][n] = next_of_account(state, counter_account)
-    events["order_id"][n] = fill.order_id
-    events["counter_order_id"][n] = nodes["id"][fill.resting]
-    events["match_id"][n] = fill.match_id
-    events["price_fen_per_tonne"][n] = fill.price
-    events["quantity_kg"][n] = fill.quantity
-    events["leaves_kg"][n] = fill.leaves
-    events["counter_leaves_kg"][n] = nodes["leaves"][fill.resting]
-    events["lot"][n] = fill.lot
+    events["order_id"][n] = nodes["id"][incoming]
+    events["counter_order_id"][n] = nodes["id"][resting]
+    events["match_id"][n] = 0
+    events["price_fen_per_tonne"][n] = price
+    events["quantity_kg"][n] = quantity
+    events["leaves_kg"][n] = nodes["leaves"][incoming] + state.specials["hidden"][incoming]
+    events["counter_leaves_kg"][n] = nodes["leaves"][resting] + state.specials["hidden"][resting]
+    events["lot"][n] = orders["lot"][resting]
+    if ladder & 1:
+        events["lot"][n] = orders["lot"][incoming]
+    return n
 
 
 @part
@@ -232,10 +218,8 @@ def emit_lot(state: State, turn: Turn, kind: int, lot: int) -> None:
 
 
 @part
-def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> None:
-    """An instrument was defined, changed its phase or got a new reference; NOBODY: the day or the clock
-    moved.
-    """
+def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> Any:
+    """Something about an instrument, or (NOBODY) about the whole market: the day, the clock. Returns its row."""
     events = turn.events
     n = begin(state, turn, kind)
     clear_body(events, n)
@@ -248,3 +232,4 @@ def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> None:
         events["upper_fen_per_tonne"][n] = instruments["upper"][instrument]
         events["last_fen_per_tonne"][n] = instruments["last"][instrument]
         events["price_fen_per_tonne"][n] = instruments["reference"][instrument]
+    return n

@@ -11,21 +11,14 @@ from typing import Any
 from engine import money
 from engine.core.jit import part
 from engine.core.layout import State
-from engine.vocabulary import Side
+from engine.vocabulary import OrderType, Side
 
-BUY = int(Side.BUY)
+BUY, SELL = int(Side.BUY), int(Side.SELL)
+STOP = int(OrderType.STOP)
 
 amount_fen = part(money.amount_fen)
 deposit_fen = part(money.deposit_fen)
 fee_fen = part(money.fee_fen)
-
-
-@part
-def _deposit_price(state: State, instrument: int, side: int, price: int) -> Any:
-    """The price a deposit is reckoned at: a buyer's own limit, a seller's upper band price (semantics G3)."""
-    if side == BUY:
-        return price
-    return state.instruments["upper"][instrument]
 
 
 @part
@@ -37,13 +30,16 @@ def _basis_points(state: State, instrument: int, side: int) -> Any:
 
 @part
 def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) -> Any:
-    """The fen that `leaves` kilograms of an order hold: deposit + fee + reserve (semantics G3)."""
+    """The fen that `leaves` kilograms of an order hold: deposit + fee + reserve (semantics G3).
+
+    A buyer's deposit is reckoned at the order's limit, a seller's at the upper band price.
+    """
     instruments = state.instruments
     points = _basis_points(state, instrument, side)
     fen = fee_fen(leaves, instruments["fee"][instrument])
     fen += money.RESERVE_FEN_PER_STEP * (leaves // instruments["step"][instrument])
     if points != 0:
-        at = _deposit_price(state, instrument, side, price)
+        at = price if side == BUY else instruments["upper"][instrument]
         fen += deposit_fen(amount_fen(at, leaves), points)
     return fen
 
@@ -67,3 +63,17 @@ def change_hold(state: State, slot: int, hold: int, charged: int) -> None:
     orders["hold"][slot] = hold
     accounts["held"][account] -= released
     accounts["available"][account] += released - charged
+
+
+@part
+def list_goods(state: State, lot: int, quantity: int) -> None:
+    """Free kilograms of a lot are listed; a negative quantity gives them back."""
+    state.lots["free"][lot] -= quantity
+    state.lots["listed"][lot] += quantity
+
+
+@part
+def contract_goods(state: State, lot: int, quantity: int) -> None:
+    """Listed kilograms of a lot were sold."""
+    state.lots["listed"][lot] -= quantity
+    state.lots["contracted"][lot] += quantity

@@ -76,6 +76,19 @@ def routine(function: F) -> F:
     return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
+def spliced(function: F) -> F:
+    """A piece of a kernel that becomes part of its only caller before anything is compiled.
+
+    numba optimizes every function with all that it calls, again at each level; a spliced one is no level.
+    """
+    return numba.njit(inline="always", **_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def called(function: F) -> F:
+    """The same piece of a kernel, called instead of inlined: where it is rare, and machine code would be doubled."""
+    return routine(getattr(function, "py_func", function))
+
+
 @intrinsic
 def _count_trailing_zeros(
     typing_context: Any, word: Any

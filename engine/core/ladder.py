@@ -75,10 +75,34 @@ def lowest_level(state: State, ladder: int) -> Any:
 
 
 @part
+def _next_in_tier(bits: Any, first: int, index: int, words: int) -> Any:
+    """The lowest set bit at `index` or above within the word of `index`; -1 when that word has none."""
+    word = index >> 6
+    if word >= words:
+        return np.int64(-1)
+    masked = bits[first + word] >> np.uint64(index & 63)
+    if masked == NONE:
+        return np.int64(-1)
+    return index + np.int64(lowest_bit(masked))
+
+
+@part
 def next_level(state: State, ladder: int, level: int) -> Any:
-    """The lowest marked level above `level`, or the number of levels: for walks, not for matching."""
+    """The lowest marked level above `level`, or the number of levels."""
     bits, ladders = state.bits, state.ladders
-    for candidate in range(level + 1, ladders["levels"][ladder]):
-        if bits[ladders["tier_0"][ladder] + (candidate >> 6)] >> np.uint64(candidate & 63) & ONE:
-            return np.int64(candidate)
-    return ladders["levels"][ladder]
+    tier_0, tier_1, tier_2 = ladders["tier_0"][ladder], ladders["tier_1"][ladder], ladders["tier_2"][ladder]
+    words_0, words_1, words_2 = tier_1 - tier_0, tier_2 - tier_1, ladders["words_2"][ladder]
+    found = _next_in_tier(bits, tier_0, level + 1, words_0)
+    if found >= 0:
+        return found
+    word = _next_in_tier(bits, tier_1, ((level + 1) >> 6) + 1, words_1)
+    if word < 0:
+        group = _next_in_tier(bits, tier_2, ((level + 1) >> 12) + 1, words_2)
+        following = ((level + 1) >> 18) + 1
+        while group < 0 and following < words_2:
+            group = _next_in_tier(bits, tier_2, following << 6, words_2)
+            following += 1
+        if group < 0:
+            return ladders["levels"][ladder]
+        word = _next_in_tier(bits, tier_1, group << 6, words_1)
+    return _next_in_tier(bits, tier_0, word << 6, words_0)

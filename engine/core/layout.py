@@ -1,12 +1,14 @@
-"""The state of the exchange: nine arrays of fixed layout, and nothing else (law 4).
+"""The state of the exchange: eleven arrays of fixed layout, and nothing else (law 4).
 
     head        one row: counters, the free list, the clock
     nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
-    orders      64 bytes each, cold: what matching does not need, same index as the slot
+    orders      64 bytes each, cold: what matching seldom needs, same index as the slot
+    specials    32 bytes each: of icebergs, stops and orders that expire, same index
     instruments 128 bytes each: terms, phase, last price
-    ladders     two rows per instrument (buy, sell): the price ladder of one side
+    ladders     four rows per instrument (buy, sell, buy stops, sell stops): the price ladder of one side
     bits        u64 words: which levels of a ladder hold orders, in three tiers of 64
     accounts    64 bytes each: money available and held, counters
+    veiled      i64 per level: kilograms of icebergs that the level does not show
     lots        64 bytes each: kilograms free, listed, contracted
     day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
 
@@ -24,7 +26,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from engine.records import Records
+from engine.records import Records, aligned_zeros
 
 HEAD: Final = np.dtype(
     [
@@ -42,6 +44,8 @@ HEAD: Final = np.dtype(
         ("lots_used", "<i8"),
         ("instruments_used", "<i8"),
         ("orders_max", "<i8"),  # = index of the first sentinel - 1
+        ("next_expiry_ns", "<i8"),  # no live order expires earlier; 0: none expires
+        ("slices", "<i8"),  # that the resting icebergs have still to show
         ("events", "<i8"),  # written in this call; 0 between calls
         ("first_event", "<i8"),  # of the command at hand; 0 between calls
     ]
@@ -51,27 +55,45 @@ NODE: Final = np.dtype(
     [
         ("next", "<i4"),
         ("previous", "<i4"),
-        ("leaves", "<i8"),  # kg
+        ("leaves", "<i8"),  # kg shown; an incoming order's whole live quantity
         ("level", "<i4"),  # node index of the level's sentinel
         ("account", "<i4"),
         ("id", "<i8"),  # order id; 0: the slot is free
     ]
 )
 
+_ORDER_COLD_FIELDS: Final = {
+    "client_order_id_0": ("<u8", 0),
+    "client_order_id_1": ("<u8", 8),
+    "quantity": ("<i8", 16),  # kg; = cum + leaves + prevented
+    "cum": ("<i8", 24),  # kg
+    "hold": ("<i8", 32),  # fen held for what it has left (semantics G3)
+    "price": ("<i8", 40),  # its limit, fen per tonne
+    "lot": ("<i4", 48),
+    "version": ("<i4", 52),
+    "codes": ("<u8", 56),  # the bytes that follow stand as in COMMAND and EVENT, to be copied as one word
+    "special": ("u1", 57),  # 1: the row of `specials` is in use
+    "order_type": ("u1", 59),
+    "time_in_force": ("u1", 60),
+    "flags": ("u1", 61),
+    "self_trade_mode": ("u1", 63),
+}
+
 ORDER_COLD: Final = np.dtype(
+    {
+        "names": list(_ORDER_COLD_FIELDS),
+        "formats": [kind for kind, _ in _ORDER_COLD_FIELDS.values()],
+        "offsets": [offset for _, offset in _ORDER_COLD_FIELDS.values()],
+        "itemsize": 64,
+    }
+)
+
+SPECIAL: Final = np.dtype(
     [
-        ("client_order_id_0", "<u8"),
-        ("client_order_id_1", "<u8"),
-        ("quantity", "<i8"),  # kg
-        ("lot", "<i8"),
-        ("version", "<i4"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("flags", "u1"),
-        ("reserved_0", "u1"),
-        ("entered_ns", "<i8"),
-        ("hold", "<i8"),  # fen held for what it has left (semantics G3)
-        ("reserved_1", "<i8"),
+        ("hidden", "<i8"),  # kg of an iceberg that it does not show
+        ("display", "<i8"),  # kg of a slice
+        ("stop", "<i8"),  # fen per tonne
+        ("expire_ns", "<i8"),
     ]
 )
 
@@ -93,9 +115,11 @@ INSTRUMENT_ROW: Final = np.dtype(
         ("seller_deposit", "<i4"),
         ("band", "<i4"),
         ("fee", "<i4"),  # fen per tonne
-        ("reserved_0", "<i8"),
+        ("collar", "<i8"),  # basis points of market orders; 0: the band
     ]
 )
+
+LADDERS: Final = 4  # of an instrument: 0 buys, 1 sells, 2 buy stops, 3 sell stops
 
 LADDER: Final = np.dtype(
     [
@@ -160,15 +184,19 @@ class State(NamedTuple):
     head: Records
     nodes: Records
     orders: Records
+    specials: Records
     instruments: Records
     ladders: Records
     bits: "np.typing.NDArray[np.uint64]"
     accounts: Records
     lots: Records
     day: Records
+    veiled: "np.typing.NDArray[np.int64]"
+    scratch: "np.typing.NDArray[np.int64]"  # of the command at hand; no state
 
 
-SPARE_EVENTS: Final = 64  # of one command besides one for each order and each instrument
+EVENTS_PER_ORDER: Final = 4  # a stop is triggered, trades, refreshes or loses a partner, and ends
+SPARE_EVENTS: Final = 64  # of one command besides those of orders and one for each instrument
 
 
 class Turn(NamedTuple):
@@ -193,7 +221,7 @@ class Capacity(NamedTuple):
     @property
     def events(self) -> int:
         """What the largest command can cause: every live order ends, every instrument changes."""
-        return self.orders + self.instruments + SPARE_EVENTS
+        return EVENTS_PER_ORDER * self.orders + self.instruments + SPARE_EVENTS
 
 
 DAY_FILL_NUMERATOR: Final = 7  # the day's table takes new ids up to 7/8 of its size
@@ -204,17 +232,20 @@ def empty_state(capacity: Capacity) -> State:
     """Arrays of zeros for a new exchange."""
     assert capacity.orders < 1 << 22, "an order id has 22 bits for the slot"
     assert capacity.day & (capacity.day - 1) == 0, "the day's table has a power of two of entries"
-    words = 2 * capacity.levels // 16 + 16 * capacity.instruments
+    words = 2 * capacity.levels // 16 + 32 * capacity.instruments
     head = np.zeros(1, HEAD)
     head["orders_max"] = capacity.orders
     return State(
         head=head,
-        nodes=np.zeros(1 + capacity.orders + capacity.levels, NODE),
-        orders=np.zeros(1 + capacity.orders, ORDER_COLD),
-        instruments=np.zeros(capacity.instruments, INSTRUMENT_ROW),
-        ladders=np.zeros(2 * capacity.instruments, LADDER),
+        nodes=aligned_zeros(1 + capacity.orders + capacity.levels, NODE),
+        orders=aligned_zeros(1 + capacity.orders, ORDER_COLD),
+        specials=aligned_zeros(1 + capacity.orders, SPECIAL),
+        instruments=aligned_zeros(capacity.instruments, INSTRUMENT_ROW),
+        ladders=aligned_zeros(LADDERS * capacity.instruments, LADDER),
         bits=np.zeros(words, np.uint64),
-        accounts=np.zeros(capacity.accounts, ACCOUNT),
-        lots=np.zeros(capacity.lots, LOT_ROW),
-        day=np.zeros(capacity.day, DAY_ENTRY),
+        accounts=aligned_zeros(capacity.accounts, ACCOUNT),
+        lots=aligned_zeros(capacity.lots, LOT_ROW),
+        day=aligned_zeros(capacity.day, DAY_ENTRY),
+        veiled=np.zeros(capacity.levels, np.int64),
+        scratch=np.zeros(1 + capacity.orders, np.int64),
     )

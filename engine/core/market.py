@@ -1,17 +1,25 @@
 """The market: instruments and their terms, phases, references, the day, the clock (semantics E, F).
 
-Law: the band moves only while an instrument is closed, when no order rests in its ladder; so levels never
-change meaning under an order.
+Law: the band moves only while an instrument is closed; every order is taken out first and queued again, so levels
+never change meaning under an order.
 """
 
 from typing import Any
 
+import numpy as np
+
+from engine.core.book import SLOT_BITS, SLOT_MASK, ladder_of, link, slot_of, unlink, whole_leaves
 from engine.core.day import forget_day
+from engine.core.entry import INSUFFICIENT_FUNDS
 from engine.core.events import NOBODY, emit_market, emit_rejected
-from engine.core.jit import part, routine
-from engine.core.ladder import lowest_level, next_level
+from engine.core.holds import BUY, SELL, change_hold, hold_fen
+from engine.core.jit import part, routine, spliced
+from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
-from engine.core.orders import end_order
+from engine.core.limits import STOP
+from engine.core.matching import drop_order
+from engine.core.phases import set_phase
+from engine.core.stops import STOPS, wait
 from engine.vocabulary import (
     BASIS_POINTS,
     PRICE_MAX_FEN_PER_TONNE,
@@ -25,15 +33,15 @@ from engine.vocabulary import (
 
 DEFINE_INSTRUMENT, SET_PHASE = int(Command.DEFINE_INSTRUMENT), int(Command.SET_PHASE)
 SET_REFERENCE, ROLL_DAY = int(Command.SET_REFERENCE), int(Command.ROLL_DAY)
-INSTRUMENT_DEFINED, PHASE_CHANGED = int(Event.INSTRUMENT_DEFINED), int(Event.PHASE_CHANGED)
+INSTRUMENT_DEFINED = int(Event.INSTRUMENT_DEFINED)
 REFERENCE_SET, DAY_ROLLED, CLOCK_SET = int(Event.REFERENCE_SET), int(Event.DAY_ROLLED), int(Event.CLOCK_SET)
-CLOSED, CONTINUOUS, LISTED = int(Phase.CLOSED), int(Phase.CONTINUOUS), int(Mode.LISTED)
+CLOSED, LISTED = int(Phase.CLOSED), int(Mode.LISTED)
 OK = int(Reason.NONE)
 UNKNOWN_INSTRUMENT = int(Reason.UNKNOWN_INSTRUMENT)
 INSTRUMENT_EXISTS, INVALID_TERMS = int(Reason.INSTRUMENT_EXISTS), int(Reason.INVALID_TERMS)
-INSTRUMENT_OPEN, UNKNOWN_PHASE = int(Reason.INSTRUMENT_OPEN), int(Reason.UNKNOWN_PHASE)
+INSTRUMENT_OPEN, BAND_MOVED = int(Reason.INSTRUMENT_OPEN), int(Reason.BAND_MOVED)
 PRICE_OFF_TICK, LEVELS_FULL = int(Reason.PRICE_OFF_TICK), int(Reason.LEVELS_FULL)
-CLOCK_NOT_STEPPED, DAY_END = int(Reason.CLOCK_NOT_STEPPED), int(Reason.DAY_END)
+CLOCK_NOT_STEPPED = int(Reason.CLOCK_NOT_STEPPED)
 PRICE_MAX, QUANTITY_MAX, ALL_BP = int(PRICE_MAX_FEN_PER_TONNE), int(QUANTITY_MAX_KG), int(BASIS_POINTS)
 GROWTH = 4  # a ladder owns room for a band this many times as wide as its first
 
@@ -58,6 +66,8 @@ def terms_are_sound(turn: Turn) -> Any:
     if terms["seller_deposit_bp"][at] < 0 or terms["seller_deposit_bp"][at] > ALL_BP:
         return False
     if terms["fee_fen_per_tonne"][at] < 0 or terms["band_bp"][at] < 0 or terms["band_bp"][at] >= ALL_BP:
+        return False
+    if terms["collar_bp"][at] < 0 or terms["collar_bp"][at] >= ALL_BP:
         return False
     return terms["mode"][at] >= 0 and terms["mode"][at] <= LISTED
 
@@ -93,21 +103,25 @@ def build_ladder(state: State, ladder: int, capacity: int) -> None:
 
 @part
 def place_band(state: State, instrument: int, lower: int, upper: int) -> None:
-    """Let both empty ladders span the band: buys count down from its top, sells up from its bottom."""
+    """Let the four empty ladders span the band.
+
+    Buys and sell stops count down from its top, sells and buy stops up from its bottom.
+    """
     ladders, instruments = state.ladders, state.instruments
     tick = instruments["tick"][instrument]
     levels = (upper - lower) // tick + 1
     instruments["lower"][instrument] = lower
     instruments["upper"][instrument] = upper
-    for side in range(2):
-        ladder = 2 * instrument + side
+    for k in range(4):
+        ladder = 4 * instrument + k
+        from_below = k == SELL or k == BUY + STOPS
         ladders["levels"][ladder] = levels
         ladders["best"][ladder] = levels
-        ladders["origin"][ladder] = lower if side == 1 else upper
-        ladders["stride"][ladder] = tick if side == 1 else -tick
+        ladders["origin"][ladder] = lower if from_below else upper
+        ladders["stride"][ladder] = tick if from_below else -tick
 
 
-@part
+@spliced
 def define_instrument(state: State, turn: Turn) -> Any:
     """Admit an instrument with its terms; it starts closed."""
     terms, at, instruments, head = turn.terms, turn.at, state.instruments, state.head
@@ -126,11 +140,12 @@ def define_instrument(state: State, turn: Turn) -> Any:
     capacity = (upper - lower) // tick + 1
     if terms["band_bp"][at] > 0:
         capacity *= GROWTH
+    capacity += 1  # the level behind the last, where stops beyond the band wait
     words_0, words_1, words_2 = words_of(capacity)
     levels_max = len(state.nodes) - 1 - head["orders_max"][0]
-    if head["levels_used"][0] + 2 * capacity > levels_max:
+    if head["levels_used"][0] + 4 * capacity > levels_max:
         return LEVELS_FULL
-    if head["words_used"][0] + 2 * (words_0 + words_1 + words_2) > len(state.bits):
+    if head["words_used"][0] + 4 * (words_0 + words_1 + words_2) > len(state.bits):
         return LEVELS_FULL
     instruments["code"][instrument] = terms["code"][at]
     instruments["defined"][instrument] = 1
@@ -144,54 +159,74 @@ def define_instrument(state: State, turn: Turn) -> Any:
     instruments["buyer_deposit"][instrument] = terms["buyer_deposit_bp"][at]
     instruments["seller_deposit"][instrument] = terms["seller_deposit_bp"][at]
     instruments["band"][instrument] = terms["band_bp"][at]
+    instruments["collar"][instrument] = terms["collar_bp"][at]
     instruments["fee"][instrument] = terms["fee_fen_per_tonne"][at]
-    build_ladder(state, 2 * instrument, capacity)
-    build_ladder(state, 2 * instrument + 1, capacity)
+    for ladder in range(4 * instrument, 4 * instrument + 4):
+        build_ladder(state, ladder, capacity)
     place_band(state, instrument, lower, upper)
     head["instruments_used"][0] = max(head["instruments_used"][0], instrument + 1)
     emit_market(state, turn, INSTRUMENT_DEFINED, instrument)
     return OK
 
 
-@part
-def end_ladder(state: State, turn: Turn, ladder: int) -> None:
-    """End every order of a ladder, best price first, oldest first."""
-    nodes, ladders = state.nodes, state.ladders
-    level = lowest_level(state, ladder)
-    while level < ladders["levels"][ladder]:
-        sentinel = ladders["base"][ladder] + level
-        while nodes["next"][sentinel] != sentinel:
-            end_order(state, turn, nodes["next"][sentinel], DAY_END)
-        level = next_level(state, ladder, level)
+@routine
+def move_band(state: State, turn: Turn, instrument: int, lower: int, upper: int) -> None:
+    """Move both sides' ladders and those of stops; what stands outside the new band ends (semantics E7)."""
+    count = gather(state, instrument)
+    kept = np.int64(0)
+    for at in range(count):
+        slot = slot_of(state, state.scratch[at])
+        ladder, price = ladder_of(state, slot), state.orders["price"][slot]
+        outside = price < lower or price > upper
+        if outside and state.orders["order_type"][slot] != STOP:
+            drop_order(state, turn, slot, ladder, BAND_MOVED)
+        else:
+            unlink(state, slot, ladder)
+            state.scratch[kept] = ladder << SLOT_BITS | slot
+            kept += 1
+    place_band(state, instrument, lower, upper)
+    for at in range(kept):
+        settle_again(state, turn, state.scratch[at] & SLOT_MASK, state.scratch[at] >> SLOT_BITS)
+    for at in range(count):
+        state.scratch[at] = 0
 
 
 @part
-def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
-    """Closing ends the day's orders first (semantics B5 `day`, E7); then the change is stated."""
-    if phase == CLOSED:
-        end_ladder(state, turn, 2 * instrument)
-        end_ladder(state, turn, 2 * instrument + 1)
-    state.instruments["phase"][instrument] = phase
-    emit_market(state, turn, PHASE_CHANGED, instrument)
+def gather(state: State, instrument: int) -> Any:
+    """Write the order ids of an instrument into scratch, in priority order; return how many."""
+    count, nodes, ladders = np.int64(0), state.nodes, state.ladders
+    for ladder in range(4 * instrument, 4 * instrument + 4):
+        for level in range(ladders["levels"][ladder] + 1):
+            sentinel = ladders["base"][ladder] + level
+            slot = np.int64(nodes["next"][sentinel])
+            while slot != sentinel:
+                state.scratch[count] = nodes["id"][slot]
+                count += 1
+                slot = np.int64(nodes["next"][slot])
+    return count
 
 
 @part
-def set_phase(state: State, turn: Turn) -> Any:
-    """Change the phase of one instrument, or of all (-1) (semantics E1)."""
-    instrument, phase = turn.commands["instrument"][turn.at], turn.commands["phase"][turn.at]
-    used = state.head["instruments_used"][0]
-    if instrument < NOBODY or instrument >= used:
-        return UNKNOWN_INSTRUMENT
-    if phase > CONTINUOUS:
-        return UNKNOWN_PHASE
-    first, last = (0, used) if instrument == NOBODY else (instrument, instrument + 1)
-    for each in range(first, last):
-        if state.instruments["defined"][each] != 0:
-            change_phase(state, turn, each, phase)
-    return OK
+def settle_again(state: State, turn: Turn, slot: int, ladder: int) -> None:
+    """Queue an order at its price in the moved ladder; its hold is reckoned anew and must be covered (G3)."""
+    side_ladder, price = ladder & ~STOPS, state.orders["price"][slot]
+    if state.orders["order_type"][slot] == STOP:
+        price = state.instruments["upper"][ladder >> 2]
+        state.orders["price"][slot] = price
+    hold = hold_fen(state, ladder >> 2, ladder & 1, price, whole_leaves(state, slot))
+    covered = state.accounts["available"][state.nodes["account"][slot]] + state.orders["hold"][slot] >= hold
+    if ladder & STOPS:
+        state.accounts["live_orders"][state.nodes["account"][slot]] -= 1
+        wait(state, slot, side_ladder, hold if covered else state.orders["hold"][slot])
+    else:
+        link(state, slot, ladder, level_index(state, ladder, price))
+        if covered:
+            change_hold(state, slot, hold, 0)
+    if not covered:
+        drop_order(state, turn, slot, ladder, INSUFFICIENT_FUNDS)
 
 
-@part
+@spliced
 def set_reference(state: State, turn: Turn) -> Any:
     """A new day's reference price: the static band follows, rounded inwards (semantics E5)."""
     instrument, price = turn.commands["instrument"][turn.at], turn.commands["price_fen_per_tonne"][turn.at]
@@ -209,15 +244,15 @@ def set_reference(state: State, turn: Turn) -> Any:
         return PRICE_OFF_TICK
     lower = -(-price * (ALL_BP - band) // (ALL_BP * tick)) * tick
     upper = price * (ALL_BP + band) // (ALL_BP * tick) * tick
-    if (upper - lower) // tick + 1 > state.ladders["capacity"][2 * instrument]:
+    if (upper - lower) // tick + 2 > state.ladders["capacity"][4 * instrument]:
         return LEVELS_FULL
     instruments["reference"][instrument] = price
-    place_band(state, instrument, lower, upper)
+    move_band(state, turn, instrument, lower, upper)
     emit_market(state, turn, REFERENCE_SET, instrument)
     return OK
 
 
-@part
+@spliced
 def roll_day(state: State, turn: Turn) -> Any:
     """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8,
     E7).
@@ -231,7 +266,7 @@ def roll_day(state: State, turn: Turn) -> Any:
     return OK
 
 
-@part
+@spliced
 def set_clock(state: State, turn: Turn) -> Any:
     """The sequencer moved its stepped clock to the asked instant; a wall clock does not obey (law 2)."""
     if turn.commands["due_ns"][turn.at] != turn.commands["time_ns"][turn.at]:
@@ -240,7 +275,7 @@ def set_clock(state: State, turn: Turn) -> Any:
     return OK
 
 
-@routine
+@spliced
 def operate(state: State, turn: Turn, kind: int) -> None:
     """Judge one command of an operator."""
     if kind == DEFINE_INSTRUMENT:

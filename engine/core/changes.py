@@ -1,0 +1,296 @@
+"""Changing and ending orders: cancel, mass cancel, replace, expiry (semantics C, B5, E6).
+
+Law: everything is checked before the original is touched; a failed change leaves it where it was (C3).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from engine.core.book import (
+    NO_SLOT,
+    ladder_of,
+    slot_of,
+    unlink,
+    whole_leaves,
+)
+from engine.core.day import find_entry
+from engine.core.entry import enters_at_once, trigger_stops, work_again
+from engine.core.events import NOBODY, emit_market, emit_order, emit_rejected, set_outcome
+from engine.core.holds import SELL, change_hold, hold_fen, list_goods
+from engine.core.identity import UNKNOWN_ACCOUNT, account_is_open
+from engine.core.jit import part, routine, spliced
+from engine.core.judgement import (
+    CONTINUOUS,
+    EXCEEDS_LIMIT,
+    GTD,
+    INSUFFICIENT_GOODS,
+    INVALID_STOP_PRICE,
+    LISTED,
+    NO_CANCEL,
+    NO_CANCEL_PHASE,
+    OK,
+    POST_ONLY,
+    PRICE_EXCEEDS_BAND,
+    PRICE_MAX,
+    PRICE_OFF_TICK,
+    QUANTITY_OFF_STEP,
+    WHOLE_LOT_ONLY,
+    judge_phase,
+)
+from engine.core.ladder import level_index
+from engine.core.layout import State, Turn
+from engine.core.limits import crosses
+from engine.core.matching import drop_order, end_order, take_from
+from engine.core.stops import STOPS, wait
+from engine.vocabulary import Event, Flag, OrderType, Reason
+
+BY_CLIENT_ORDER_ID, BY_LEAVES = int(Flag.BY_CLIENT_ORDER_ID), int(Flag.BY_LEAVES)
+KEPT_PLACE = int(Flag.KEPT_PLACE)
+STOP = int(OrderType.STOP)
+REPLACED = int(Event.REPLACED)
+ORDERS_CANCELED, TIME_REACHED = int(Event.ORDERS_CANCELED), int(Event.TIME_REACHED)
+UNKNOWN_ORDER, TOO_LATE = int(Reason.UNKNOWN_ORDER), int(Reason.TOO_LATE)
+POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
+INSUFFICIENT_FUNDS = int(Reason.INSUFFICIENT_FUNDS)
+CANCELED_BY_OWNER, MASS_CANCELED = int(Reason.CANCELED_BY_OWNER), int(Reason.MASS_CANCELED)
+REPLACED_TO_NOTHING, EXPIRED = int(Reason.REPLACED_TO_NOTHING), int(Reason.EXPIRED)
+ANY_SIDE = 255
+KEEP = 0  # a replace that names no price (or stop) keeps it
+
+
+@part
+def judge_target(state: State, turn: Turn) -> Any:
+    """The slot of the live order that a cancel or replace means, and why it cannot be (semantics C4, E1)."""
+    commands, at = turn.commands, turn.at
+    account = commands["account"][at]
+    if not account_is_open(state, account):
+        return np.int64(NO_SLOT), UNKNOWN_ACCOUNT
+    order_id, gone = commands["order_id"][at], UNKNOWN_ORDER
+    if commands["flags"][at] & BY_CLIENT_ORDER_ID:
+        word_0, word_1 = commands["client_order_id_0"][at], commands["client_order_id_1"][at]
+        order_id = state.day["order_id"][find_entry(state, account, word_0, word_1)]
+        if order_id != 0:
+            gone = TOO_LATE
+    slot = slot_of(state, order_id)
+    if slot == NO_SLOT:
+        return slot, gone
+    if state.nodes["account"][slot] != account:
+        return np.int64(NO_SLOT), UNKNOWN_ORDER
+    if state.instruments["phase"][ladder_of(state, slot) >> 2] == NO_CANCEL:
+        return slot, NO_CANCEL_PHASE
+    return slot, OK
+
+
+@spliced
+def cancel_order(state: State, turn: Turn) -> Any:
+    """Cancel one order by order id or by client order id; return its instrument, or NOBODY (semantics C4)."""
+    slot, reason = judge_target(state, turn)
+    if reason != OK:
+        emit_rejected(state, turn, reason)
+        return np.int64(NOBODY)
+    ladder = ladder_of(state, slot)
+    end_order(state, turn, slot, ladder, CANCELED_BY_OWNER)
+    return ladder >> 2
+
+
+@part
+def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, leaves: int) -> Any:
+    """Why an order cannot be replaced, or OK: price, stop, quantity, crossing, goods, money (semantics C3)."""
+    commands, at, orders = turn.commands, turn.at, state.orders
+    instrument, stop = ladder >> 2, commands["stop_fen_per_tonne"][at]
+    reason = judge_phase(state.instruments["phase"][instrument])
+    if reason != OK:
+        return reason
+    tick, price = state.instruments["tick"][instrument], replaced_price(state, turn, slot)
+    if stop != KEEP and (stop < 0 or stop > PRICE_MAX or stop % tick != 0 or ladder & STOPS == 0):
+        return INVALID_STOP_PRICE
+    if level < 0:
+        return PRICE_OFF_TICK if price % tick != 0 else PRICE_EXCEEDS_BAND
+    if leaves % state.instruments["step"][instrument] != 0:
+        return QUANTITY_OFF_STEP
+    if leaves > state.instruments["maximum"][instrument]:
+        return EXCEEDS_LIMIT
+    if state.instruments["mode"][instrument] == LISTED and leaves != whole_leaves(state, slot):
+        return WHOLE_LOT_ONLY
+    side_ladder, before = ladder & ~STOPS, whole_leaves(state, slot)
+    if orders["flags"][slot] & POST_ONLY and state.instruments["phase"][instrument] == CONTINUOUS:
+        if ladder & STOPS == 0 and crosses(state, side_ladder, level):
+            return POST_ONLY_WOULD_TRADE
+    if ladder & 1 == SELL and state.lots["free"][orders["lot"][slot]] + before < leaves:
+        return INSUFFICIENT_GOODS
+    hold = hold_fen(state, instrument, ladder & 1, price, leaves)
+    if state.accounts["available"][state.nodes["account"][slot]] + orders["hold"][slot] < hold:
+        return INSUFFICIENT_FUNDS
+    return OK
+
+
+@part
+def replaced_price(state: State, turn: Turn, slot: int) -> Any:
+    """The limit that an order has after the replacement."""
+    price = turn.commands["price_fen_per_tonne"][turn.at]
+    if price == KEEP or state.orders["order_type"][slot] == STOP:
+        return state.orders["price"][slot]
+    return price
+
+
+@part
+def replaced_leaves(state: State, turn: Turn, slot: int) -> Any:
+    """leaves = new total - cum - prevented (semantics C1); a total of 0 kilograms keeps the quantity."""
+    quantity, before = turn.commands["quantity_kg"][turn.at], whole_leaves(state, slot)
+    if turn.commands["flags"][turn.at] & BY_LEAVES:
+        return quantity
+    if quantity == KEEP:
+        return before
+    return quantity - (state.orders["quantity"][slot] - before)
+
+
+@routine
+def replace_order(state: State, turn: Turn) -> Any:
+    """Change price, stop or quantity of a live order; return its instrument, or NOBODY (semantics C1-C3)."""
+    slot, reason = judge_target(state, turn)
+    if reason != OK:
+        emit_rejected(state, turn, reason)
+        return np.int64(NOBODY)
+    ladder, leaves = ladder_of(state, slot), replaced_leaves(state, turn, slot)
+    if leaves <= 0 and judge_phase(state.instruments["phase"][ladder >> 2]) == OK:
+        drop_order(state, turn, slot, ladder, REPLACED_TO_NOTHING)
+        return ladder >> 2
+    price = replaced_price(state, turn, slot)
+    level = level_index(state, ladder & ~STOPS, price)
+    reason = judge_replace(state, turn, slot, ladder, level, leaves)
+    if reason != OK:
+        emit_rejected(state, turn, reason)
+        return np.int64(NOBODY)
+    state.orders["version"][slot] += 1
+    keeps = price == state.orders["price"][slot] and leaves <= whole_leaves(state, slot)
+    if keeps and turn.commands["stop_fen_per_tonne"][turn.at] == KEEP:
+        shrink(state, turn, slot, ladder, leaves)
+    else:
+        enter_again(state, turn, slot, ladder, level, price, leaves)
+    return ladder >> 2
+
+
+@part
+def shrink(state: State, turn: Turn, slot: int, ladder: int, leaves: int) -> None:
+    """The order keeps its place and loses kilograms, hidden ones first (semantics C1, C2)."""
+    orders, lost = state.orders, whole_leaves(state, slot) - leaves
+    orders["quantity"][slot] -= lost
+    take_from(state, slot, lost)
+    if ladder & 1 == SELL:
+        list_goods(state, orders["lot"][slot], -lost)
+    change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
+    n = emit_order(state, turn, REPLACED, slot, ladder)
+    turn.events["flags"][n] |= KEPT_PLACE
+    turn.events["change_kg"][n] = -lost
+
+
+@part
+def enter_again(
+    state: State, turn: Turn, slot: int, ladder: int, level: int, price: int, leaves: int
+) -> None:
+    """The order leaves its place and comes as incoming with its new price and quantity (semantics C2)."""
+    nodes, orders, stop = state.nodes, state.orders, turn.commands["stop_fen_per_tonne"][turn.at]
+    before, side_ladder = whole_leaves(state, slot), ladder & ~STOPS
+    unlink(state, slot, ladder)
+    state.accounts["live_orders"][nodes["account"][slot]] -= 1
+    change_hold(state, slot, 0, 0)
+    if ladder & 1 == SELL:
+        list_goods(state, orders["lot"][slot], leaves - before)
+    orders["quantity"][slot] += leaves - before
+    orders["price"][slot] = price
+    state.specials["hidden"][slot] = 0
+    nodes["leaves"][slot] = leaves
+    if stop != KEEP:
+        state.specials["stop"][slot] = stop
+    n = emit_order(state, turn, REPLACED, slot, ladder)
+    turn.events["change_kg"][n] = leaves - before
+    if ladder & STOPS and not enters_at_once(state, side_ladder, state.specials["stop"][slot]):
+        wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
+        return
+    order_cum = orders["cum"][slot]
+    rests, filled, _ = work_again(state, turn, side_ladder, slot, level, 0)
+    set_outcome(turn, n, rests, order_cum + filled, leaves - before)
+    if filled > 0:
+        trigger_stops(state, turn, ladder >> 2)
+
+
+@part
+def is_chosen(state: State, turn: Turn, slot: int) -> Any:
+    """True for a live order that a mass cancel means (semantics C5); NO_CANCEL keeps what rests (E1)."""
+    commands, at = turn.commands, turn.at
+    if state.nodes["id"][slot] == 0 or state.nodes["account"][slot] != commands["account"][at]:
+        return False
+    ladder = ladder_of(state, slot)
+    if commands["instrument"][at] != NOBODY and ladder >> 2 != commands["instrument"][at]:
+        return False
+    if commands["side"][at] != ANY_SIDE and ladder & 1 != commands["side"][at]:
+        return False
+    return state.instruments["phase"][ladder >> 2] != NO_CANCEL
+
+
+@routine
+def mass_cancel(state: State, turn: Turn) -> None:
+    """Cancel the account's orders by instrument (-1: any) and side (255: any), in order of order id (C5)."""
+    if not account_is_open(state, turn.commands["account"][turn.at]):
+        emit_rejected(state, turn, UNKNOWN_ACCOUNT)
+        return
+    count = np.int64(0)
+    for slot in range(1, state.head["slots_used"][0] + 1):
+        if is_chosen(state, turn, slot):
+            state.scratch[count] = state.nodes["id"][slot]
+            count += 1
+    end_in_order(state, turn, count, MASS_CANCELED)
+    n = emit_market(state, turn, ORDERS_CANCELED, NOBODY)
+    turn.events["quantity_kg"][n] = count
+
+
+@routine
+def expire(state: State, turn: Turn) -> None:
+    """End the good-till-date orders that are due at `due_ns`, and reckon the next expiry (semantics B5, E6)."""
+    due_ns, count, next_ns = turn.commands["due_ns"][turn.at], np.int64(0), np.int64(0)
+    for slot in range(1, state.head["slots_used"][0] + 1):
+        if state.nodes["id"][slot] != 0 and state.orders["time_in_force"][slot] == GTD:
+            expire_ns = state.specials["expire_ns"][slot]
+            if expire_ns <= due_ns:
+                state.scratch[count] = state.nodes["id"][slot]
+                count += 1
+            elif next_ns == 0 or expire_ns < next_ns:
+                next_ns = expire_ns
+    end_in_order(state, turn, count, EXPIRED)
+    state.head["next_expiry_ns"][0] = next_ns
+    n = emit_market(state, turn, TIME_REACHED, NOBODY)
+    turn.events["quantity_kg"][n] = count
+
+
+@routine
+def end_in_order(state: State, turn: Turn, count: int, reason: int) -> None:
+    """End the orders whose ids stand in scratch[0:count], in order of order id."""
+    sort(state.scratch, count)
+    for at in range(count):
+        slot = slot_of(state, state.scratch[at])
+        drop_order(state, turn, slot, ladder_of(state, slot), reason)
+        state.scratch[at] = 0
+
+
+@routine
+def sort(values: Any, count: int) -> None:
+    """Heapsort of values[0:count], rising: in place, n log n at worst, nothing allocated."""
+    for start in range(count // 2 - 1, -1, -1):
+        sift(values, start, count)
+    for end in range(count - 1, 0, -1):
+        values[0], values[end] = values[end], values[0]
+        sift(values, 0, end)
+
+
+@part
+def sift(values: Any, root: int, count: int) -> None:
+    """Let values[root] sink to its place in a heap of `count`."""
+    child = 2 * root + 1
+    while child < count:
+        if child + 1 < count and values[child + 1] > values[child]:
+            child += 1
+        if values[root] >= values[child]:
+            return
+        values[root], values[child] = values[child], values[root]
+        root, child = child, 2 * child + 1

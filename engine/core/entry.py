@@ -1,0 +1,272 @@
+"""Entering: a new order, a triggered stop or a replaced order meets the book, and what is left gets its end.
+
+Law: whatever enters, enters through `work`, from its slot; so one set of rules serves all three.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from engine.core.book import NO_SLOT, SLOT_BITS, free_slot, link, take_slot, whole_leaves
+from engine.core.day import remember
+from engine.core.events import (
+    ACCEPTED,
+    BY_REFERENCE,
+    emit_canceled,
+    emit_order,
+    emit_outcome_again,
+    set_outcome,
+)
+from engine.core.feasibility import is_feasible
+from engine.core.holds import BUY, SELL, change_hold, hold_fen, list_goods
+from engine.core.identity import NO_ENTRY, judge_identity, refuse
+from engine.core.jit import called, part, routine, spliced
+from engine.core.judgement import (
+    CONTINUOUS,
+    FOK,
+    IOC,
+    LISTED,
+    OK,
+    POST_ONLY,
+    judge_admission,
+    judge_form,
+    judge_goods,
+    judge_instrument,
+    judge_phase,
+    judge_prices,
+    judge_quantities,
+)
+from engine.core.ladder import level_index, level_price
+from engine.core.layout import State, Turn
+from engine.core.limits import (
+    MARKET_TO_LIMIT,
+    best_opposite_level,
+    collar_level,
+    crosses,
+    is_market,
+    is_stop,
+    mirror,
+    side_is_empty,
+)
+from engine.core.matching import sweep
+from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
+from engine.vocabulary import Reason
+
+KEPT_CODES = np.uint64(0xFF00_09FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
+NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
+POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
+INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
+PRICE_EXCEEDS_BAND = int(Reason.PRICE_EXCEEDS_BAND)
+IOC_REMAINDER, NOT_FEASIBLE = int(Reason.IOC_REMAINDER), int(Reason.NOT_FEASIBLE)
+
+
+@part
+def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
+    """Why a new order is refused, or OK; and the level and price of its limit. Changes nothing."""
+    commands, at, instrument = turn.commands, turn.at, ladder >> 2
+    phase, kind = state.instruments["phase"][instrument], commands["order_type"][at]
+    level, price = np.int64(0), np.int64(0)
+    reason = judge_phase(phase)
+    if reason == OK:
+        reason = judge_admission(phase, kind, commands["time_in_force"][at])
+    if reason == OK:
+        reason = judge_form(state, turn, instrument)
+    if reason == OK:
+        reason, level = judge_prices(state, turn, ladder)
+    if reason == OK:
+        reason = judge_quantities(state, turn, instrument)
+    if reason != OK:
+        return reason, level, price
+    if kind == MARKET_TO_LIMIT:
+        if side_is_empty(state, ladder ^ 1):
+            return NO_LIQUIDITY, level, price
+        level = best_opposite_level(state, ladder)
+    elif is_market(kind) and not is_stop(kind):
+        level = collar_level(state, ladder)
+    price = level_price(state, ladder, level)
+    if commands["flags"][at] & POST_ONLY and phase == CONTINUOUS and crosses(state, ladder, level):
+        return POST_ONLY_WOULD_TRADE, level, price
+    if ladder & 1 == SELL:
+        reason = judge_goods(state, turn, instrument)
+    return reason, level, price
+
+
+@part
+def judge_means(state: State, account: int, hold: int) -> Any:
+    """Money for the hold, and room for one more order (law 7, semantics G5)."""
+    if state.accounts["available"][account] < hold:
+        return INSUFFICIENT_FUNDS
+    if state.head["live_orders"][0] >= state.head["orders_max"][0]:
+        return LIVE_ORDERS_FULL
+    return OK
+
+
+@spliced
+def new_order(state: State, turn: Turn) -> None:
+    """Judge an order, fill what crosses, rest or cancel what is left; then the stops that it reached (A5, B)."""
+    commands, at = turn.commands, turn.at
+    reason, repeated, entry = judge_identity(state, turn)
+    if repeated:
+        emit_outcome_again(state, turn, entry)
+        return
+    instrument = np.int64(commands["instrument"][at])
+    ladder = 4 * instrument + (np.int64(commands["side"][at]) & 1)
+    level, price, hold = np.int64(0), np.int64(0), np.int64(0)
+    if reason == OK:
+        reason = judge_instrument(state, instrument)
+    if reason == OK:
+        reason, level, price = judge_new_order(state, turn, ladder)
+    if reason == OK:
+        hold = hold_fen(state, instrument, ladder & 1, price, commands["quantity_kg"][at])
+        reason = judge_means(state, commands["account"][at], hold)
+    if reason != OK:
+        refuse(state, turn, entry, reason)
+        return
+    enter(state, turn, entry, ladder, level, price, hold)
+
+
+@spliced
+def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: int, hold: int) -> None:
+    """An order that was found good: acknowledge it, let it work or wait, and complete the acknowledgement."""
+    commands, at = turn.commands, turn.at
+    slot = fill_slot(state, turn, price)
+    order_id = state.nodes["id"][slot]
+    n = emit_order(state, turn, ACCEPTED, slot, ladder)
+    if ladder & 1 == SELL:
+        list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
+    rests, cum, amount = commands["quantity_kg"][at], np.int64(0), np.int64(0)
+    if is_stop(commands["order_type"][at]) and not enters_at_once(
+        state, ladder, commands["stop_fen_per_tonne"][at]
+    ):
+        wait(state, slot, ladder, hold)
+    else:
+        rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
+    set_outcome(turn, n, rests, cum, amount)
+    if entry != NO_ENTRY:
+        remember(state, turn, entry, OK, order_id, rests, cum, amount)
+    if cum > 0:
+        trigger_stops(state, turn, ladder >> 2)
+
+
+@part
+def enters_at_once(state: State, ladder: int, stop: int) -> Any:
+    """True for a stop that the last price has reached already, in the continuous phase (semantics B4)."""
+    return state.instruments["phase"][ladder >> 2] == CONTINUOUS and is_reached(state, ladder, stop)
+
+
+@part
+def fill_slot(state: State, turn: Turn, price: int) -> Any:
+    """Write a new order into a slot of its own; its node has the whole quantity. Return the slot."""
+    nodes, orders, commands, at = state.nodes, state.orders, turn.commands, turn.at
+    slot = take_slot(state)
+    nodes["leaves"][slot] = commands["quantity_kg"][at]
+    nodes["account"][slot] = commands["account"][at]
+    nodes["id"][slot] = commands["sequence"][at] << SLOT_BITS | slot
+    orders["client_order_id_0"][slot] = commands["client_order_id_0"][at]
+    orders["client_order_id_1"][slot] = commands["client_order_id_1"][at]
+    orders["quantity"][slot] = commands["quantity_kg"][at]
+    orders["price"][slot] = price
+    orders["lot"][slot] = commands["lot"][at] if commands["side"][at] == SELL else 0
+    orders["version"][slot] = 1
+    orders["codes"][slot] = commands["codes"][at] & KEPT_CODES
+    display, due_ns = commands["display_quantity_kg"][at], commands["due_ns"][at]
+    stop = commands["stop_fen_per_tonne"][at]
+    if display != 0 or stop != 0 or due_ns != 0:
+        orders["special"][slot] = 1
+        state.specials["display"][slot] = display
+        state.specials["stop"][slot] = stop
+        state.specials["expire_ns"][slot] = due_ns
+        next_ns = state.head["next_expiry_ns"][0]
+        if due_ns != 0 and (next_ns == 0 or due_ns < next_ns):
+            state.head["next_expiry_ns"][0] = due_ns
+    return slot
+
+
+@part
+def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: int) -> Any:
+    """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount). Frees what ends."""
+    nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
+    quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
+    force, kind, why = orders["time_in_force"][slot], orders["order_type"][slot], OK
+    if (
+        state.instruments["phase"][instrument] == CONTINUOUS
+        and state.instruments["mode"][instrument] != LISTED
+    ):
+        limit = mirror(state, ladder, level)
+        wanted = quantity if force == FOK else minimum
+        if wanted > 0 and not is_feasible(state, ladder, slot, limit, wanted):
+            why = NOT_FEASIBLE
+        else:
+            amount, why = sweep(state, turn, ladder, slot, limit)
+    leaves, filled = nodes["leaves"][slot], orders["cum"][slot] - cum
+    if leaves > 0 and why == OK and force != IOC and force != FOK and not is_market(kind):
+        rest(state, slot, ladder, level)
+        return leaves, filled, amount
+    if leaves > 0:
+        if ladder & 1 == SELL:
+            list_goods(state, orders["lot"][slot], -leaves)
+        emit_canceled(state, turn, slot, ladder, why if why != OK else remainder_reason(state, ladder, kind))
+    free_slot(state, slot)
+    return np.int64(0), filled, amount
+
+
+work_again = called(work)
+
+
+@part
+def remainder_reason(state: State, ladder: int, kind: int) -> Any:
+    """Why what is left of an order that never rests is canceled (semantics B2, B5)."""
+    if not is_market(kind):
+        return IOC_REMAINDER
+    return NO_LIQUIDITY if side_is_empty(state, ladder ^ 1) else COLLAR
+
+
+@part
+def rest(state: State, slot: int, ladder: int, level: int) -> None:
+    """Take the hold of what is left, hide what an iceberg hides, and queue it at its level."""
+    nodes, orders, leaves = state.nodes, state.orders, state.nodes["leaves"][slot]
+    change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
+    state.accounts["live_orders"][nodes["account"][slot]] += 1
+    if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
+        nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
+        state.specials["hidden"][slot] = leaves - nodes["leaves"][slot]
+    link(state, slot, ladder, level)
+
+
+@routine
+def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
+    """Let stops enter one by one, buys before sells, nearest first, until the last price reaches none (B4)."""
+    if state.instruments["phase"][instrument] != CONTINUOUS:
+        return
+    while True:
+        ladder = 4 * instrument + BUY
+        slot = nearest_reached(state, ladder + STOPS)
+        if slot == NO_SLOT:
+            ladder = 4 * instrument + SELL
+            slot = nearest_reached(state, ladder + STOPS)
+        if slot == NO_SLOT:
+            return
+        release(state, turn, slot, ladder + STOPS)
+        fire(state, turn, slot, ladder)
+
+
+@part
+def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
+    """A triggered stop enters as a market or limit order; band and hold are checked again (semantics B4)."""
+    nodes, orders = state.nodes, state.orders
+    level = collar_level(state, ladder)
+    if not is_market(orders["order_type"][slot]):
+        level = level_index(state, ladder, orders["price"][slot])
+    reason = PRICE_EXCEEDS_BAND if level < 0 else OK
+    if reason == OK:
+        price = level_price(state, ladder, level)
+        hold = hold_fen(state, ladder >> 2, ladder & 1, price, nodes["leaves"][slot])
+        if state.accounts["available"][nodes["account"][slot]] < hold:
+            reason = INSUFFICIENT_FUNDS
+    if reason == OK:
+        work_again(state, turn, ladder, slot, level, 0)
+        return
+    if ladder & 1 == SELL:
+        list_goods(state, orders["lot"][slot], -whole_leaves(state, slot))
+    emit_canceled(state, turn, slot, ladder, reason)
+    free_slot(state, slot)

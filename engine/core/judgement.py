@@ -1,0 +1,183 @@
+"""Judging a new order: a ladder of early returns in the order of `Reason`; nothing changes here (semantics A4)."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.core.holds import BUY, SELL
+from engine.core.jit import part
+from engine.core.ladder import level_index
+from engine.core.layout import State, Turn
+from engine.core.limits import (
+    MARKET,
+    MARKET_TO_LIMIT,
+    STOP_LIMIT,
+    is_stop,
+)
+from engine.vocabulary import (
+    PRICE_MAX_FEN_PER_TONNE,
+    Flag,
+    Mode,
+    OrderType,
+    Phase,
+    Reason,
+    SelfTrade,
+    TimeInForce,
+)
+
+LISTED = int(Mode.LISTED)
+CONTINUOUS, HALTED, CLOSED = int(Phase.CONTINUOUS), int(Phase.HALTED), int(Phase.CLOSED)
+NO_CANCEL = int(Phase.NO_CANCEL)
+LIMIT = int(OrderType.LIMIT)
+DAY, GTC, IOC, FOK = int(TimeInForce.DAY), int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForce.FOK)
+GTD, AT_OPEN = int(TimeInForce.GTD), int(TimeInForce.AT_OPEN)
+CONTINUOUS_ONLY = int(TimeInForce.CONTINUOUS_ONLY)
+POST_ONLY = int(Flag.POST_ONLY)
+ALLOW = int(SelfTrade.ALLOW)
+PRICE_MAX = int(PRICE_MAX_FEN_PER_TONNE)
+OK = int(Reason.NONE)
+UNKNOWN_INSTRUMENT = int(Reason.UNKNOWN_INSTRUMENT)
+INSTRUMENT_CLOSED = int(Reason.INSTRUMENT_CLOSED)
+INSTRUMENT_HALTED = int(Reason.INSTRUMENT_HALTED)
+CONTINUOUS_PHASE_ONLY = int(Reason.CONTINUOUS_PHASE_ONLY)
+AUCTION_PHASE_ONLY = int(Reason.AUCTION_PHASE_ONLY)
+NO_CANCEL_PHASE = int(Reason.NO_CANCEL_PHASE)
+UNKNOWN_SIDE = int(Reason.UNKNOWN_SIDE)
+UNSUPPORTED_ORDER_TYPE = int(Reason.UNSUPPORTED_ORDER_TYPE)
+UNSUPPORTED_TIME_IN_FORCE = int(Reason.UNSUPPORTED_TIME_IN_FORCE)
+NOT_BOOK = int(Reason.NOT_BOOK)
+UNSUPPORTED_SELF_TRADE_MODE = int(Reason.UNSUPPORTED_SELF_TRADE_MODE)
+INVALID_DISPLAY_QUANTITY = int(Reason.INVALID_DISPLAY_QUANTITY)
+INVALID_MINIMUM_QUANTITY = int(Reason.INVALID_MINIMUM_QUANTITY)
+INVALID_STOP_PRICE, INVALID_EXPIRY = int(Reason.INVALID_STOP_PRICE), int(Reason.INVALID_EXPIRY)
+PRICE_OFF_TICK = int(Reason.PRICE_OFF_TICK)
+PRICE_EXCEEDS_BAND = int(Reason.PRICE_EXCEEDS_BAND)
+QUANTITY_OFF_STEP = int(Reason.QUANTITY_OFF_STEP)
+QUANTITY_BELOW_MINIMUM = int(Reason.QUANTITY_BELOW_MINIMUM)
+EXCEEDS_LIMIT = int(Reason.EXCEEDS_LIMIT)
+WHOLE_LOT_ONLY = int(Reason.WHOLE_LOT_ONLY)
+UNKNOWN_LOT = int(Reason.UNKNOWN_LOT)
+LOT_OF_OTHER_INSTRUMENT = int(Reason.LOT_OF_OTHER_INSTRUMENT)
+INSUFFICIENT_GOODS = int(Reason.INSUFFICIENT_GOODS)
+
+
+@part
+def judge_instrument(state: State, instrument: int) -> Any:
+    """UNKNOWN_INSTRUMENT, or OK."""
+    if instrument < 0 or instrument >= state.head["instruments_used"][0]:
+        return UNKNOWN_INSTRUMENT
+    if state.instruments["defined"][instrument] == 0:
+        return UNKNOWN_INSTRUMENT
+    return OK
+
+
+@part
+def judge_phase(phase: int) -> Any:
+    """Semantics E1: which phases admit new orders, replacements and picks at all."""
+    if phase == HALTED:
+        return INSTRUMENT_HALTED
+    if phase == CLOSED:
+        return INSTRUMENT_CLOSED
+    if phase == NO_CANCEL:
+        return NO_CANCEL_PHASE
+    return OK
+
+
+@part
+def judge_admission(phase: int, kind: int, force: int) -> Any:
+    """Semantics E2, B5: which types and times in force a phase admits."""
+    if phase == CONTINUOUS:
+        return AUCTION_PHASE_ONLY if force == AT_OPEN else OK
+    if kind == MARKET or kind == MARKET_TO_LIMIT:
+        return CONTINUOUS_PHASE_ONLY
+    if force == IOC or force == FOK or force == CONTINUOUS_ONLY:
+        return CONTINUOUS_PHASE_ONLY
+    return OK
+
+
+@part
+def judge_form(state: State, turn: Turn, instrument: int) -> Any:
+    """Side, type, time in force, prevention mode, and what LISTED instruments admit (semantics B, D1, F2)."""
+    commands, at = turn.commands, turn.at
+    kind, force = commands["order_type"][at], commands["time_in_force"][at]
+    if commands["side"][at] > SELL:
+        return UNKNOWN_SIDE
+    if kind != LIMIT and kind != MARKET and kind != MARKET_TO_LIMIT and not is_stop(kind):
+        return UNSUPPORTED_ORDER_TYPE
+    if not (force <= FOK or force == GTD or force == CONTINUOUS_ONLY):
+        return UNSUPPORTED_TIME_IN_FORCE
+    if state.instruments["mode"][instrument] == LISTED:
+        if kind != LIMIT or commands["flags"][at] & POST_ONLY or commands["display_quantity_kg"][at] != 0:
+            return UNSUPPORTED_ORDER_TYPE
+        if force != DAY and force != GTC and force != GTD:
+            return UNSUPPORTED_TIME_IN_FORCE
+        if commands["side"][at] == BUY:
+            return NOT_BOOK
+    if commands["self_trade_mode"][at] > ALLOW:
+        return UNSUPPORTED_SELF_TRADE_MODE
+    return OK
+
+
+@part
+def judge_prices(state: State, turn: Turn, ladder: int) -> Any:
+    """Stop, expiry and limit price (semantics B4, B5, G2, E5); return (reason, level of the limit or 0)."""
+    commands, at = turn.commands, turn.at
+    kind, price = commands["order_type"][at], commands["price_fen_per_tonne"][at]
+    tick, stop = state.instruments["tick"][ladder >> 2], commands["stop_fen_per_tonne"][at]
+    level = np.int64(0)
+    if is_stop(kind):
+        if stop <= 0 or stop > PRICE_MAX or stop % tick != 0:
+            return INVALID_STOP_PRICE, level
+    elif stop != 0:
+        return INVALID_STOP_PRICE, level
+    if commands["time_in_force"][at] == GTD:
+        if commands["due_ns"][at] <= commands["time_ns"][at]:
+            return INVALID_EXPIRY, level
+    elif commands["due_ns"][at] != 0:
+        return INVALID_EXPIRY, level
+    if kind == LIMIT or kind == STOP_LIMIT:
+        level = level_index(state, ladder, price)
+        if level < 0:
+            return PRICE_OFF_TICK if price % tick != 0 else PRICE_EXCEEDS_BAND, level
+    return OK, level
+
+
+@part
+def judge_quantities(state: State, turn: Turn, instrument: int) -> Any:
+    """Quantity on step and within its limits, display and minimum quantity fitting it (semantics B6, B8, G2)."""
+    commands, at, instruments = turn.commands, turn.at, state.instruments
+    quantity, step = commands["quantity_kg"][at], instruments["step"][instrument]
+    display, minimum = commands["display_quantity_kg"][at], commands["minimum_quantity_kg"][at]
+    if quantity % step != 0:
+        return QUANTITY_OFF_STEP
+    if quantity < instruments["minimum"][instrument]:
+        return QUANTITY_BELOW_MINIMUM
+    if quantity > instruments["maximum"][instrument]:
+        return EXCEEDS_LIMIT
+    if display != 0:
+        if display < 0 or display > quantity or display % step != 0:
+            return INVALID_DISPLAY_QUANTITY
+        kind = commands["order_type"][at]
+        if (kind != LIMIT and kind != STOP_LIMIT) or commands["time_in_force"][at] == IOC:
+            return INVALID_DISPLAY_QUANTITY
+    if minimum != 0:
+        if minimum < 0 or minimum > quantity or commands["time_in_force"][at] != IOC:
+            return INVALID_MINIMUM_QUANTITY
+    return OK
+
+
+@part
+def judge_goods(state: State, turn: Turn, instrument: int) -> Any:
+    """A sell names a lot of its own account and instrument with enough free kilograms (law 7)."""
+    lot, quantity, lots = turn.commands["lot"][turn.at], turn.commands["quantity_kg"][turn.at], state.lots
+    if lot <= 0 or lot >= state.head["lots_used"][0]:
+        return UNKNOWN_LOT
+    if lots["account"][lot] != turn.commands["account"][turn.at]:
+        return UNKNOWN_LOT
+    if lots["instrument"][lot] != instrument:
+        return LOT_OF_OTHER_INSTRUMENT
+    if lots["free"][lot] < quantity:
+        return INSUFFICIENT_GOODS
+    if state.instruments["mode"][instrument] == LISTED and lots["free"][lot] != quantity:
+        return WHOLE_LOT_ONLY
+    return OK
