@@ -11,8 +11,9 @@ import numpy as np
 from engine.core.dispatch import apply_batch
 from engine.core.ladder import next_level
 from engine.core.layout import Capacity, State, empty_state
+from engine.core.memory import memory_of
 from engine.invariants import check_invariants
-from engine.records import COMMAND, EVENT, INSTRUMENT_TERMS, Records, aligned_zeros, joined
+from engine.records import COMMAND, EVENT, Records, aligned_zeros, joined
 from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
 EVERYBODY: Final = -1
@@ -26,6 +27,7 @@ class Exchange:
         self.capacity = capacity or Capacity()
         self.state: State = empty_state(self.capacity)
         self._events: Records = aligned_zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
+        self._memory = memory_of(self.state, self._events)
 
     @property
     def sequence(self) -> int:
@@ -45,13 +47,13 @@ class Exchange:
     def apply(self, commands: Records) -> Records:
         """Judge stamped COMMAND records in order; return their EVENT records, valid until the next call."""
         events = self._events
-        done, written = apply_batch(*self.state, commands, commands.view(INSTRUMENT_TERMS), events)
+        done, written = apply_batch(self._memory, commands)
         if done == len(commands):
             return events[:written]
         parts = [events[:written].copy()]
         while done < len(commands):
             rest = commands[done:]
-            step, written = apply_batch(*self.state, rest, rest.view(INSTRUMENT_TERMS), events)
+            step, written = apply_batch(self._memory, rest)
             assert step > 0, "the event buffer holds the events of any one command"
             parts.append(events[:written].copy())
             done += step

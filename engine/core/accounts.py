@@ -34,7 +34,7 @@ def open_account(state: State, turn: Turn) -> Any:
     """Open the account of a member; its group is its own number where none is named, none if negative (D1)."""
     account, group = turn.commands["account"][turn.at], turn.commands["group"][turn.at]
     accounts = state.accounts
-    if account <= 0 or account >= len(accounts):
+    if account <= 0 or account >= state.head["accounts_max"][0]:
         return ACCOUNTS_FULL
     if accounts["open"][account] != 0:
         return ACCOUNT_EXISTS
@@ -86,7 +86,7 @@ def register_lot(state: State, turn: Turn) -> Any:
         return UNKNOWN_INSTRUMENT
     if commands["quantity_kg"][at] <= 0 or commands["quantity_kg"][at] > QUANTITY_MAX:
         return EXCEEDS_LIMIT
-    if lot <= 0 or lot >= len(lots):
+    if lot <= 0 or lot >= state.head["lots_max"][0]:
         return LOTS_FULL
     if lots["account"][lot] != 0:
         return LOT_EXISTS

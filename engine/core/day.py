@@ -46,7 +46,7 @@ def fingerprint(turn: Turn) -> Any:
 def find_entry(state: State, account: int, word_0: Any, word_1: Any) -> Any:
     """The entry of (account, client order id), or the free one where it belongs."""
     day = state.day
-    mask = len(day) - 1
+    mask = state.head["day_max"][0] - 1
     value = _mixed(_mixed(_mixed(MIX, account), word_0), word_1)
     entry = np.int64(value & np.uint64(mask))
     while day["account"][entry] != 0:
@@ -63,7 +63,7 @@ def find_entry(state: State, account: int, word_0: Any, word_1: Any) -> Any:
 @part
 def day_is_full(state: State) -> Any:
     """True when no further client order id is taken (semantics C8 `day_full`)."""
-    return state.head["day_entries"][0] * DAY_FILL_DENOMINATOR >= len(state.day) * DAY_FILL_NUMERATOR
+    return state.head["day_entries"][0] * DAY_FILL_DENOMINATOR >= state.head["day_max"][0] * DAY_FILL_NUMERATOR
 
 
 @part
@@ -88,7 +88,7 @@ def remember(
 def forget_day(state: State) -> None:
     """Empty the table for a new day."""
     day = state.day
-    for entry in range(len(day)):
+    for entry in range(state.head["day_max"][0]):
         if day["account"][entry] != 0:
             day["account"][entry] = 0
             day["reason"][entry] = 0

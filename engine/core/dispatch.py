@@ -12,8 +12,10 @@ from engine.core.entry import new_order
 from engine.core.events import emit_rejected
 from engine.core.jit import kernel, part, routine, spliced
 from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
+from engine.core.memory import open_memory, rows_of
 from engine.core.market import operate
 from engine.core.picks import pick
+from engine.records import COMMAND, INSTRUMENT_TERMS
 from engine.vocabulary import Command, Phase, Reason
 
 NEW_ORDER, CANCEL_ORDER, PICK = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER), int(Command.PICK)
@@ -61,42 +63,25 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
 
 
 @kernel
-def apply_batch(  # type: ignore[no-untyped-def]
-    head,
-    nodes,
-    orders,
-    specials,
-    instruments,
-    ladders,
-    bits,
-    accounts,
-    lots,
-    day,
-    veiled,
-    scratch,
-    commands,
-    terms,
-    events,
-):
+def apply_batch(memory, commands):  # type: ignore[no-untyped-def]
     """Judge commands in order until the batch is done or the buffer might not hold what the next can cause.
 
-    Arrays are those of layout.State, then COMMAND records stamped with sequence and time, the same bytes as
-    INSTRUMENT_TERMS, and a buffer of EVENT records. Returns (commands done, events written).
+    `memory` is layout.memory_of(state, events), `commands` are COMMAND records stamped with sequence and time.
+    Returns (commands done, events written).
     """
-    state = State(
-        head, nodes, orders, specials, instruments, ladders, bits, accounts, lots, day, veiled, scratch
-    )
+    state, events, room = open_memory(memory)
+    head, count, at = state.head, len(commands), 0
+    rows, terms = rows_of(commands, COMMAND), rows_of(commands, INSTRUMENT_TERMS)
     head["events"][0] = 0
-    at = 0
-    while at < len(commands) and head["events"][0] + most_events(state) <= len(events):
+    while at < count and head["events"][0] + most_events(state) <= room:
         head["first_event"][0] = head["events"][0]
-        head["sequence"][0] = commands["sequence"][at]
-        head["time_ns"][0] = commands["time_ns"][at]
-        turn = Turn(commands, terms, events, at)
-        kind = commands["kind"][at]
+        head["sequence"][0] = rows["sequence"][at]
+        head["time_ns"][0] = rows["time_ns"][at]
+        turn = Turn(rows, terms, events, at)
+        kind = rows["kind"][at]
         if kind == NEW_ORDER:
             new_order(state, turn)
-            indicate_if(state, turn, commands["instrument"][at])
+            indicate_if(state, turn, rows["instrument"][at])
         elif kind == CANCEL_ORDER:
             indicate_if(state, turn, cancel_order(state, turn))
         elif kind == REPLACE_ORDER:

@@ -55,6 +55,7 @@ def cache_directory() -> Path:
 
 
 COMPILED: Final = not config.DISABLE_JIT
+TABLES: Final = COMPILED and not config.BOUNDSCHECK  # kernels see tables; else the arrays themselves
 if COMPILED:
     config.CACHE_DIR = str(cache_directory())
 

@@ -43,7 +43,13 @@ HEAD: Final = np.dtype(
         ("accounts_used", "<i8"),  # highest account number + 1
         ("lots_used", "<i8"),
         ("instruments_used", "<i8"),
-        ("orders_max", "<i8"),  # = index of the first sentinel - 1
+        ("orders_max", "<i8"),  # sizes of the arrays; this = index of the first sentinel - 1
+        ("levels_max", "<i8"),
+        ("words_max", "<i8"),
+        ("instruments_max", "<i8"),
+        ("accounts_max", "<i8"),
+        ("lots_max", "<i8"),
+        ("day_max", "<i8"),
         ("next_expiry_ns", "<i8"),  # no live order expires earlier; 0: none expires
         ("slices", "<i8"),  # that the resting icebergs have still to show
         ("events", "<i8"),  # written in this call; 0 between calls
@@ -234,7 +240,9 @@ def empty_state(capacity: Capacity) -> State:
     assert capacity.day & (capacity.day - 1) == 0, "the day's table has a power of two of entries"
     words = 2 * capacity.levels // 16 + 32 * capacity.instruments
     head = np.zeros(1, HEAD)
-    head["orders_max"] = capacity.orders
+    head["orders_max"], head["levels_max"], head["words_max"] = capacity.orders, capacity.levels, words
+    head["instruments_max"], head["accounts_max"] = capacity.instruments, capacity.accounts
+    head["lots_max"], head["day_max"] = capacity.lots, capacity.day
     return State(
         head=head,
         nodes=aligned_zeros(1 + capacity.orders + capacity.levels, NODE),

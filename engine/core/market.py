@@ -126,7 +126,7 @@ def define_instrument(state: State, turn: Turn) -> Any:
     """Admit an instrument with its terms; it starts closed."""
     terms, at, instruments, head = turn.terms, turn.at, state.instruments, state.head
     instrument = terms["instrument"][at]
-    if instrument < 0 or instrument >= len(instruments):
+    if instrument < 0 or instrument >= head["instruments_max"][0]:
         return UNKNOWN_INSTRUMENT
     if instruments["defined"][instrument] != 0:
         return INSTRUMENT_EXISTS
@@ -142,10 +142,10 @@ def define_instrument(state: State, turn: Turn) -> Any:
         capacity *= GROWTH
     capacity += 1  # the level behind the last, where stops beyond the band wait
     words_0, words_1, words_2 = words_of(capacity)
-    levels_max = len(state.nodes) - 1 - head["orders_max"][0]
+    levels_max = head["levels_max"][0]
     if head["levels_used"][0] + 4 * capacity > levels_max:
         return LEVELS_FULL
-    if head["words_used"][0] + 4 * (words_0 + words_1 + words_2) > len(state.bits):
+    if head["words_used"][0] + 4 * (words_0 + words_1 + words_2) > head["words_max"][0]:
         return LEVELS_FULL
     instruments["code"][instrument] = terms["code"][at]
     instruments["defined"][instrument] = 1

@@ -1,0 +1,136 @@
+"""Tables: how kernels see the arrays of the exchange: an address, a row type, and nothing else.
+
+Law: a kernel never indexes from the end and never asks a table for its length; sizes stand in the head. numba's
+own arrays carry shape, strides and owner (seven words each) through every call, and turn each negative index
+around; a table is one word, its strides are constants, and a batch costs a microsecond less to hand over.
+`table["field"][row]` reads and writes as it does on the NumPy array, which is what kernels are given instead
+where NUMBA_DISABLE_JIT or NUMBA_BOUNDSCHECK is set.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.extending import register_model
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer, infer_global, signature
+from numba.extending import intrinsic
+
+
+class TableType(types.Type):  # type: ignore[misc]
+    """Rows of one record type, somewhere."""
+
+    def __init__(self, record: Any) -> None:
+        """`record` is numba's type of a row."""
+        self.record = record
+        super().__init__(name=f"Table({record})")
+
+
+class ColumnType(types.Type):  # type: ignore[misc]
+    """One field of every row: numbers of one type, `stride` bytes apart."""
+
+    def __init__(self, number: Any, stride: int) -> None:
+        """`number` is numba's type of the field."""
+        self.number, self.stride = number, stride
+        super().__init__(name=f"Column({number}, {stride})")
+
+
+register_model(TableType)(models.OpaqueModel)
+register_model(ColumnType)(models.OpaqueModel)
+BYTE = ir.IntType(8)
+
+
+def table_type(row: Any) -> Any:
+    """The kernels' type for an array of `row`: a table of records, or a column of plain numbers."""
+    return TableType(row) if isinstance(row, types.Record) else ColumnType(row, row.bitwidth // 8)
+
+
+@infer
+class _Field(AbstractTemplate):  # type: ignore[misc]
+    key = "static_getitem"
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        table, name = args
+        if isinstance(table, TableType) and isinstance(name, str):
+            return signature(ColumnType(table.record.typeof(name), table.record.size), *args)
+        return None
+
+
+@lower_builtin("static_getitem", TableType, types.StringLiteral)
+def _field(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    offset = context.get_constant(types.intp, sig.args[0].record.offset(args[1]))
+    return builder.gep(args[0], [offset])
+
+
+@infer_global(operator.getitem)
+class _Read(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        column, row = args
+        if isinstance(column, ColumnType) and isinstance(row, types.Integer):
+            return signature(column.number, column, types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class _Write(AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        column, row, _ = args
+        if isinstance(column, ColumnType) and isinstance(row, types.Integer):
+            return signature(types.none, column, types.intp, column.number)
+        return None
+
+
+def _place(context: Any, builder: Any, column: Any, pointer: Any, row: Any) -> Any:  # pragma: no cover
+    stride = context.get_constant(types.intp, column.stride)
+    byte = builder.gep(pointer, [builder.mul(row, stride)])
+    return builder.bitcast(byte, context.get_data_type(column.number).as_pointer())
+
+
+@lower_builtin(operator.getitem, ColumnType, types.Integer)
+def _read(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    return builder.load(_place(context, builder, sig.args[0], *args), align=1)
+
+
+@lower_builtin(operator.setitem, ColumnType, types.Integer, types.Any)
+def _write(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    pointer, row, value = args
+    builder.store(value, _place(context, builder, sig.args[0], pointer, row), align=1)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def table_at(typing_context: Any, address: Any, row: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    """The table of rows of dtype `row` (a NumPy dtype) that begins at `address`."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], BYTE.as_pointer())
+
+    return table_type(row.dtype)(types.intp, row), generate
+
+
+@intrinsic
+def table_of(typing_context: Any, array: Any, row: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    """The rows of a NumPy array as a table of dtype `row`, which has the same size."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        view = context.make_array(array)(context, builder, args[0])
+        return builder.bitcast(view.data, BYTE.as_pointer())
+
+    return table_type(row.dtype)(array, row), generate
+
+
+@intrinsic
+def _prefetch(typing_context: Any, table: Any, row: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.gep(args[0], [builder.mul(args[1], context.get_constant(types.intp, table.record.size))])
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(table, types.intp), generate
