@@ -36,6 +36,7 @@ from engine.vocabulary import (
     OrderType,
     Phase,
     Reason,
+    ReplaceFlag,
     SelfTrade,
     Side,
     TimeInForce,
@@ -161,9 +162,9 @@ class Matcher:
             return
         quantity, flags = _number(command, "qty", 0), Flag(0)
         if "leaves" in command:
-            quantity, flags = _number(command, "leaves"), Flag.BY_LEAVES
+            quantity, flags = _number(command, "leaves"), ReplaceFlag.BY_LEAVES
         elif "qty" in command and quantity == 0:
-            flags = Flag.BY_LEAVES
+            flags = ReplaceFlag.BY_LEAVES
         account = self._account_of(self._owners[target[1]])
         row = {
             "kind": Command.REPLACE_ORDER,

@@ -8,13 +8,17 @@ bytes.
     COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase self_trade_mode
              24 account | 28 instrument | 32 tag | 40 outbox
              orders:       48 client_order_id (two u64: 16 ASCII bytes verbatim, zero-padded; or reference, 0)
-                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot | 96 listing_version or minimum_quantity_kg
-                          104 stop | 112 due_ns | 120 display
+                           64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot
+                           96 listing_version (pick) or minimum_quantity_kg
+                          104 stop | 112 due_ns | 120 display      (40 session)
+             a bust:       64 match_id | 80 quantity_kg | 88 lot | 96 counter_amount_fen | 104 amount_fen
              cash, lots:   48 - | 80 quantity_kg | 88 lot | 104 amount_fen | 120 group
-             clock:       112 due_ns
+             clock:       112 due_ns      (timers: 40 session)
+             a session:   120 scope           (its end: 40 session)
              instrument:   48 code (16 bytes) | 64 tick | 68 step | 72 reference | 80 lower | 88 upper
                            96 minimum | 104 maximum | 112 buyer bp | 114 seller bp | 116 band bp
-                          118 fee | 120 mode | 124 collar bp
+                          118 fee | 120 mode | 122 collar bp | 124 dynamic bp
+                          126 volatility auction s
 
     EVENT     0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase reason
              24 index | 28 instrument | 32 account | 36 counter_account | 40 tag | 48 account_sequence
@@ -70,7 +74,8 @@ _COMMAND_HEAD: Final = {
     "account": ("<i4", 24),
     "instrument": ("<i4", 28),
     "tag": ("<u8", 32),  # the sender's, echoed in every event of the command: gateway << 48 | request
-    "outbox": ("<i8", 40),  # settlement's rising number, 0 when the command is not settlement's
+    "outbox": ("<i8", 40),  # of settlement's commands: its rising number; else 0
+    "session": ("<i8", 40),  # of clients' commands: the session they came in; 0: none
 }
 _COMMAND_BODY: Final = {
     "client_order_id_0": ("<u8", 48),
@@ -85,6 +90,10 @@ _COMMAND_BODY: Final = {
     "stop_fen_per_tonne": ("<i8", 104),
     "due_ns": ("<i8", 112),
     "group": ("<i8", 120),
+    "scope": ("<i8", 120),  # START_SESSION
+    "profile": ("<i8", 120),  # SET_PROFILE
+    "match_id": ("<i8", 64),  # BUST_TRADE: of `account`, the buyer, and the owner of `lot`
+    "counter_amount_fen": ("<i8", 96),  # BUST_TRADE: what goes back to the seller; `amount_fen` to the buyer
     "display_quantity_kg": ("<i8", 120),
 }
 _TERMS_BODY: Final = {
@@ -100,8 +109,10 @@ _TERMS_BODY: Final = {
     "seller_deposit_bp": ("<i2", 114),
     "band_bp": ("<i2", 116),
     "fee_fen_per_tonne": ("<i2", 118),
-    "mode": ("<i4", 120),
-    "collar_bp": ("<i4", 124),  # of market orders; 0: the band is the collar
+    "mode": ("<i2", 120),
+    "collar_bp": ("<i2", 122),  # of market orders; 0: the band is the collar
+    "dynamic_band_bp": ("<i2", 124),  # around the last trade; 0: none (semantics E5)
+    "volatility_auction_s": ("<i2", 126),  # what a print beyond it opens; 0: it ends the incoming order
 }
 
 COMMAND: Final = _layout(_COMMAND_HEAD | _COMMAND_BODY)
@@ -140,6 +151,8 @@ _TRADE: Final = {
 _ORDER: Final = {
     "listing_version": ("<i4", 36),
     "amount_fen": ("<i8", 56),  # sum of the fills' amounts; 0 in CANCELED
+    "session": ("<i8", 64),  # SESSION_STARTED, SESSION_ENDED, TIMER_SET
+    "due_ns": ("<i8", 112),  # TIMER_SET, TIME_REACHED
     "change_kg": ("<i8", 56),  # REPLACED: what the order has left now, less what it had before
     "order_id": ("<i8", 64),
     "client_order_id_0": ("<u8", 72),

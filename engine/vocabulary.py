@@ -30,17 +30,24 @@ class Command(IntEnum):
     REPLACE_ORDER = 3
     MASS_CANCEL = 4
     PICK = 5
-    EXPIRE = 6  # the sequencer's: good-till-date orders due at or before `due_ns` end (semantics E6)
+    EXPIRE = 6  # the sequencer's: what is due at or before `due_ns` happens (semantics E6)
+    START_SESSION = 7  # of `account`, with its `scope` of cancel-on-disconnect (semantics C7)
+    END_SESSION = 8
+    CANCEL_ALL_AFTER = 9  # the session's dead-man timer runs out at `due_ns`; 0 stops it
     OPEN_ACCOUNT = 16
     DEPOSIT = 17
     WITHDRAW = 18
     REGISTER_LOT = 19
     WITHDRAW_LOT = 20
+    BUST_TRADE = 21  # settlement reverses a trade: money and goods go back (semantics E8)
     DEFINE_INSTRUMENT = 32
     SET_PHASE = 33
     SET_REFERENCE = 34
     ROLL_DAY = 35
     SET_CLOCK = 36
+    BLOCK_ACCOUNT = 37  # the kill switch: cancel all, then refuse new orders (semantics C6)
+    RELEASE_ACCOUNT = 38
+    SET_PROFILE = 39  # of the venue, before any instrument (semantics F3)
     QUERY_ORDERS = 128  # the live orders of `account`, or of everybody (account -1)
     QUERY_BALANCES = 129  # of `account`, or of everybody (-1)
     QUERY_LOTS = 130  # of `account`, or of everybody (-1)
@@ -63,18 +70,25 @@ class Event(IntEnum):
     UNCROSSED = 9  # an auction ended at one price
     INDICATIVE = 10  # what the auction would do now
     ORDERS_CANCELED = 11  # a mass cancel is done; `quantity_kg` counts orders
-    TIME_REACHED = 12  # expiries up to this time are done
+    TIME_REACHED = 12  # what was due up to this time has happened
+    SESSION_STARTED = 13
+    SESSION_ENDED = 14  # `quantity_kg` counts the orders that it canceled
+    TIMER_SET = 15  # a dead-man timer
     ACCOUNT_OPENED = 16
     DEPOSITED = 17
     WITHDRAWN = 18
     LOT_REGISTERED = 19
     LOT_WITHDRAWN = 20
+    TRADE_BUSTED = 22  # a trade was reversed
     REPEATED = 21  # a command of settlement whose outbox number was applied before: nothing happened (law 8)
     INSTRUMENT_DEFINED = 32
     PHASE_CHANGED = 33
     REFERENCE_SET = 34
     DAY_ROLLED = 35
     CLOCK_SET = 36
+    ACCOUNT_BLOCKED = 37  # `quantity_kg` counts the orders that it canceled
+    ACCOUNT_RELEASED = 38
+    PROFILE_SET = 39
     ORDER = 128
     BALANCE = 129
     LOT = 130
@@ -141,6 +155,21 @@ class Mode(IntEnum):
     LISTED = 1
 
 
+class Profile(IntEnum):
+    """What the venue may do, semantics F3."""
+
+    EXCHANGE = 0
+    CN_SPOT = 1  # only picks execute
+
+
+class Scope(IntEnum):
+    """Which orders a session's end cancels, chosen at its start (semantics C7)."""
+
+    NONE = 0
+    SESSION = 1
+    ACCOUNT = 2
+
+
 class Flag(IntFlag):
     """Bits of the `flags` byte of both records."""
 
@@ -148,10 +177,16 @@ class Flag(IntFlag):
     DUPLICATE = 2  # event: the first outcome of a repeated command (semantics C8)
     BY_CLIENT_ORDER_ID = 4  # cancel, replace: the order is named by client order id, not by order id
     POST_ONLY = 8
-    BY_LEAVES = 16  # replace: the quantity is the new live quantity, not the new total
+    KEEP_ON_DISCONNECT = 16  # new order: its session's end does not cancel it (semantics C7)
     KEPT_PLACE = 32  # event: a replaced order kept its place in the queue
     SELF_TRADE = 64  # event: both parties are of one company group (surveillance)
     IN_AUCTION = 128  # event: an uncross made it
+
+
+class ReplaceFlag(IntFlag):
+    """Bits of the `flags` byte of a replace besides BY_CLIENT_ORDER_ID."""
+
+    BY_LEAVES = 128  # the quantity is the new live quantity, not the new total
 
 
 class Reason(IntEnum):
@@ -164,11 +199,15 @@ class Reason(IntEnum):
     UNSUPPORTED_COMMAND = 1
     UNKNOWN_ACCOUNT = 2
     ACCOUNT_EXISTS = 3
+    UNKNOWN_SESSION = 4  # ended, or never started
+    ACCOUNT_BLOCKED = 5
     # idempotency (semantics C8)
     MISSING_CLIENT_ORDER_ID = 9
     DUPLICATE_CLIENT_ORDER_ID = 10
     STALE_REFERENCE = 11
     DAY_FULL = 12
+    # venue
+    FORBIDDEN_BY_PROFILE = 15
     # instrument and phase
     UNKNOWN_INSTRUMENT = 20
     INSTRUMENT_EXISTS = 21
@@ -203,6 +242,7 @@ class Reason(IntEnum):
     TOO_LATE = 51
     STALE_VERSION = 52
     OWN_LISTING = 53
+    UNKNOWN_TRADE = 54
     # the market as it is
     NO_LIQUIDITY = 55
     POST_ONLY_WOULD_TRADE = 56
@@ -218,6 +258,7 @@ class Reason(IntEnum):
     LOTS_FULL = 72
     LEVELS_FULL = 73
     SEQUENCE_EXHAUSTED = 74
+    SESSIONS_FULL = 75
     # clock
     CLOCK_NOT_STEPPED = 80
     # at the door
@@ -237,6 +278,10 @@ class Reason(IntEnum):
     MASS_CANCELED = 109
     REPLACED_TO_NOTHING = 110
     BAND_MOVED = 111
+    DISCONNECTED = 112  # the session ended
+    TIMER_EXPIRED = 113
+    KILL_SWITCH = 114
+    PICKED = 115  # what a bid wanted beyond the lot that it got
 
 
 def wire_name(code: IntEnum) -> str:

@@ -109,9 +109,8 @@ def build_replay(messages: npt.NDArray[np.void]) -> Replay:
 def fresh_exchange(replay: Replay) -> Exchange:
     """An exchange with instruments open and accounts and lots funded, as before the first message."""
     instruments = int(replay.messages["instrument"].max()) + 1
-    levels = (
-        4 * instruments * (2 + int(replay.messages["price"].max()) - int(replay.messages["price"].min()) + 1)
-    )
+    lower, upper = _price_range(replay.messages)
+    levels = 4 * instruments * (2 + upper - lower + 1)
     capacity = Capacity(
         1 << 20, levels, max(instruments, 4), 2 * ACCOUNTS, ACCOUNTS * instruments + 2, 1 << 10
     )
@@ -266,10 +265,16 @@ def _commands_of(messages: npt.NDArray[np.void], pending: npt.NDArray[np.int64],
     return commands
 
 
+def _price_range(messages: npt.NDArray[np.void]) -> tuple[int, int]:
+    """Lowest and highest price of the orders; cancels of a flow name none."""
+    prices = messages["price"][messages["type"] != CANCEL]
+    return int(prices.min()), int(prices.max())
+
+
 def _set_up(messages: npt.NDArray[np.void]) -> Records:
     """Instruments whose band spans the workload's prices; 64 accounts with money and a lot in each."""
     instruments = int(messages["instrument"].max()) + 1
-    lower, upper = int(messages["price"].min()), int(messages["price"].max())
+    lower, upper = _price_range(messages)
     terms = np.zeros(instruments, INSTRUMENT_TERMS)
     terms["version"], terms["kind"] = RECORD_VERSION, Command.DEFINE_INSTRUMENT
     terms["instrument"], terms["mode"] = np.arange(instruments), Mode.BOOK

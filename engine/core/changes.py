@@ -43,9 +43,9 @@ from engine.core.layout import State, Turn
 from engine.core.limits import crosses
 from engine.core.matching import drop_order, end_order, take_from
 from engine.core.stops import STOPS, wait
-from engine.vocabulary import Event, Flag, OrderType, Reason
+from engine.vocabulary import Event, Flag, OrderType, Reason, ReplaceFlag
 
-BY_CLIENT_ORDER_ID, BY_LEAVES = int(Flag.BY_CLIENT_ORDER_ID), int(Flag.BY_LEAVES)
+BY_CLIENT_ORDER_ID, BY_LEAVES = int(Flag.BY_CLIENT_ORDER_ID), int(ReplaceFlag.BY_LEAVES)
 KEPT_PLACE = int(Flag.KEPT_PLACE)
 STOP = int(OrderType.STOP)
 REPLACED = int(Event.REPLACED)

@@ -63,7 +63,9 @@ def find_entry(state: State, account: int, word_0: Any, word_1: Any) -> Any:
 @part
 def day_is_full(state: State) -> Any:
     """True when no further client order id is taken (semantics C8 `day_full`)."""
-    return state.head["day_entries"][0] * DAY_FILL_DENOMINATOR >= state.head["day_max"][0] * DAY_FILL_NUMERATOR
+    return (
+        state.head["day_entries"][0] * DAY_FILL_DENOMINATOR >= state.head["day_max"][0] * DAY_FILL_NUMERATOR
+    )
 
 
 @part

@@ -12,8 +12,8 @@ from engine.core.entry import new_order
 from engine.core.events import emit_rejected
 from engine.core.jit import kernel, part, routine, spliced
 from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
-from engine.core.memory import open_memory, rows_of
 from engine.core.market import operate
+from engine.core.memory import open_memory, rows_of
 from engine.core.picks import pick
 from engine.records import COMMAND, INSTRUMENT_TERMS
 from engine.vocabulary import Command, Phase, Reason

@@ -11,7 +11,6 @@ from engine.core.book import NO_SLOT, SLOT_BITS, free_slot, link, take_slot, who
 from engine.core.day import remember
 from engine.core.events import (
     ACCEPTED,
-    BY_REFERENCE,
     emit_canceled,
     emit_order,
     emit_outcome_again,

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.core.jit import part
 from engine.core.layout import State, Turn
-from engine.vocabulary import RECORD_VERSION, Event, Flag
+from engine.vocabulary import Event, Flag
 
 ACCEPTED = int(Event.ACCEPTED)
 REJECTED = int(Event.REJECTED)

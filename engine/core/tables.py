@@ -10,7 +10,6 @@ where NUMBA_DISABLE_JIT or NUMBA_BOUNDSCHECK is set.
 import operator
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -61,7 +60,9 @@ class _Field(AbstractTemplate):  # type: ignore[misc]
 
 
 @lower_builtin("static_getitem", TableType, types.StringLiteral)
-def _field(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def _field(
+    context: Any, builder: Any, sig: Any, args: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     offset = context.get_constant(types.intp, sig.args[0].record.offset(args[1]))
     return builder.gep(args[0], [offset])
 
@@ -91,19 +92,25 @@ def _place(context: Any, builder: Any, column: Any, pointer: Any, row: Any) -> A
 
 
 @lower_builtin(operator.getitem, ColumnType, types.Integer)
-def _read(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def _read(
+    context: Any, builder: Any, sig: Any, args: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     return builder.load(_place(context, builder, sig.args[0], *args), align=1)
 
 
 @lower_builtin(operator.setitem, ColumnType, types.Integer, types.Any)
-def _write(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def _write(
+    context: Any, builder: Any, sig: Any, args: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     pointer, row, value = args
     builder.store(value, _place(context, builder, sig.args[0], pointer, row), align=1)
     return context.get_dummy_value()
 
 
 @intrinsic
-def table_at(typing_context: Any, address: Any, row: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def table_at(
+    typing_context: Any, address: Any, row: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     """The table of rows of dtype `row` (a NumPy dtype) that begins at `address`."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -124,9 +131,13 @@ def table_of(typing_context: Any, array: Any, row: Any) -> Any:  # pragma: no co
 
 
 @intrinsic
-def _prefetch(typing_context: Any, table: Any, row: Any) -> Any:  # pragma: no cover - runs inside the compiler
+def _prefetch(
+    typing_context: Any, table: Any, row: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = builder.gep(args[0], [builder.mul(args[1], context.get_constant(types.intp, table.record.size))])
+        pointer = builder.gep(
+            args[0], [builder.mul(args[1], context.get_constant(types.intp, table.record.size))]
+        )
         word = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
