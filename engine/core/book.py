@@ -85,6 +85,8 @@ def level_of(state: State, slot: int, ladder: int) -> Any:
 @part
 def whole_leaves(state: State, slot: int) -> Any:
     """What an order has left, shown and hidden."""
+    if state.orders["special"][slot] == 0:
+        return state.nodes["leaves"][slot]
     return state.nodes["leaves"][slot] + state.specials["hidden"][slot]
 
 

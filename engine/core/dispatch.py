@@ -10,6 +10,7 @@ from engine.core.auction import indicate
 from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
+from engine.core.foresight import foresee
 from engine.core.jit import kernel, part, routine, spliced
 from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
@@ -74,6 +75,7 @@ def apply_batch(memory, commands):  # type: ignore[no-untyped-def]
     rows, terms = rows_of(commands, COMMAND), rows_of(commands, INSTRUMENT_TERMS)
     head["events"][0] = 0
     while at < count and head["events"][0] + most_events(state) <= room:
+        foresee(state, rows, at, count)
         head["first_event"][0] = head["events"][0]
         head["sequence"][0] = rows["sequence"][at]
         head["time_ns"][0] = rows["time_ns"][at]

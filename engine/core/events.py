@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.core.book import whole_leaves
 from engine.core.jit import part
 from engine.core.layout import State, Turn
 from engine.vocabulary import Event, Flag
@@ -103,9 +104,7 @@ def emit_repeated(state: State, turn: Turn) -> None:
 def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> Any:
     """A fact about the order in `slot`, with what it has left; the caller adds what is special. Return its row."""
     events, nodes, orders = turn.events, state.nodes, state.orders
-    account, leaves = nodes["account"][slot], nodes["leaves"][slot]
-    if orders["special"][slot] != 0:
-        leaves += state.specials["hidden"][slot]
+    account, leaves = nodes["account"][slot], whole_leaves(state, slot)
     n = open_row(state, turn)
     events["codes"][n] = orders["codes"][slot] & ORDER_CODES | np.uint64(kind) << KIND_SHIFT
     events["instrument"][n] = ladder >> 2
@@ -161,8 +160,8 @@ def emit_pair(
     events["match_id"][n] = 0
     events["price_fen_per_tonne"][n] = price
     events["quantity_kg"][n] = quantity
-    events["leaves_kg"][n] = nodes["leaves"][incoming] + state.specials["hidden"][incoming]
-    events["counter_leaves_kg"][n] = nodes["leaves"][resting] + state.specials["hidden"][resting]
+    events["leaves_kg"][n] = whole_leaves(state, incoming)
+    events["counter_leaves_kg"][n] = whole_leaves(state, resting)
     events["lot"][n] = orders["lot"][resting]
     if ladder & 1:
         events["lot"][n] = orders["lot"][incoming]

@@ -107,7 +107,7 @@ def retire(state: State, turn: Turn, resting: int, ladder: int) -> None:
     """A resting order whose shown part is gone shows its next slice at the end of the queue, or ends (B8)."""
     if state.nodes["leaves"][resting] != 0:
         return
-    if state.specials["hidden"][resting] != 0:
+    if whole_leaves(state, resting) != 0:
         refresh(state, turn, resting, ladder)
         return
     state.accounts["live_orders"][state.nodes["account"][resting]] -= 1

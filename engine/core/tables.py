@@ -19,6 +19,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer, infer_global, signature
 from numba.extending import intrinsic
 
+from engine.records import CACHE_LINE_BYTES
+
 
 class TableType(types.Type):  # type: ignore[misc]
     """Rows of one record type, somewhere."""
@@ -131,17 +133,17 @@ def table_of(typing_context: Any, array: Any, row: Any) -> Any:  # pragma: no co
 
 
 @intrinsic
-def _prefetch(
-    typing_context: Any, table: Any, row: Any
-) -> Any:  # pragma: no cover - runs inside the compiler
+def prefetch(typing_context: Any, table: Any, row: Any) -> Any:  # pragma: no cover - runs compiled
+    """Ask the processor for the cache lines of a row that is wanted soon; a wrong row does no harm."""
+
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = builder.gep(
-            args[0], [builder.mul(args[1], context.get_constant(types.intp, table.record.size))]
-        )
-        word = ir.IntType(32)
+        size, word = table.record.size, ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [pointer, word(0), word(3), word(1)])
+        start = builder.mul(args[1], context.get_constant(types.intp, size))
+        for line in range(0, size, CACHE_LINE_BYTES):
+            offset = builder.add(start, context.get_constant(types.intp, line))
+            builder.call(function, [builder.gep(args[0], [offset]), word(0), word(3), word(1)])
         return context.get_dummy_value()
 
     return types.none(table, types.intp), generate
