@@ -9,13 +9,14 @@ import numpy as np
 
 from engine.core.book import SLOT_MASK
 from engine.core.jit import TABLES, part
+from engine.core.ladder import level_index
 from engine.core.layout import LADDERS, State
 from engine.core.tables import prefetch
 from engine.vocabulary import Command
 
 NEW_ORDER, CANCEL_ORDER = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER)
 LADDERS_OF_INSTRUMENT = int(LADDERS)
-FAR, NEAR = 8, 4  # commands ahead: an order's own rows first, then what they lead to
+COMMANDS, FAR, NEAR = 24, 8, 4  # ahead: the command, an order's own rows, what they lead to
 
 
 def _foresee_far(state: State, rows: Any, at: int) -> None:  # pragma: no cover - runs compiled
@@ -32,10 +33,20 @@ def _foresee_far(state: State, rows: Any, at: int) -> None:  # pragma: no cover 
         prefetch(state.ladders, LADDERS_OF_INSTRUMENT * instrument + 1)
         prefetch(state.accounts, np.int64(rows["account"][at]))
         prefetch(state.lots, rows["lot"][at])
+        prefetch(state.orders, state.head["free_slot"][0])
 
 
 def _foresee_near(state: State, rows: Any, at: int) -> None:  # pragma: no cover - runs compiled
-    if rows["kind"][at] != CANCEL_ORDER:
+    kind = rows["kind"][at]
+    if kind == NEW_ORDER:
+        ladder = LADDERS_OF_INSTRUMENT * np.int64(rows["instrument"][at])
+        if ladder >= 0 and ladder < LADDERS_OF_INSTRUMENT * state.head["instruments_used"][0]:
+            ladder += rows["side"][at] & 1
+            level = level_index(state, ladder, rows["price_fen_per_tonne"][at])
+            prefetch(state.nodes, state.ladders["base"][ladder] + level)
+            other = ladder ^ 1
+            prefetch(state.nodes, state.ladders["base"][other] + state.ladders["best"][other])
+    if kind != CANCEL_ORDER:
         return
     slot = rows["order_id"][at] & SLOT_MASK
     if slot <= state.head["slots_used"][0]:
@@ -51,6 +62,7 @@ foresee_far, foresee_near = part(_foresee_far), part(_foresee_near)
 
 
 def _foresee_compiled(state: State, rows: Any, at: int, count: int) -> None:  # pragma: no cover - runs compiled
+    prefetch(rows, at + COMMANDS)
     if at + FAR < count:
         foresee_far(state, rows, at + FAR)
     if at + NEAR < count:

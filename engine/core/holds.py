@@ -9,7 +9,7 @@ rests is held, which the inequality of semantics G3 covers.
 from typing import Any
 
 from engine import money
-from engine.core.jit import part
+from engine.core.jit import part, quotient
 from engine.core.layout import State
 from engine.vocabulary import OrderType, Side
 
@@ -37,7 +37,7 @@ def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) 
     instruments = state.instruments
     points = _basis_points(state, instrument, side)
     fen = fee_fen(leaves, instruments["fee"][instrument])
-    fen += money.RESERVE_FEN_PER_STEP * (leaves // instruments["step"][instrument])
+    fen += money.RESERVE_FEN_PER_STEP * quotient(leaves, instruments["step_inverse"][instrument])
     if points != 0:
         at = price if side == BUY else instruments["upper"][instrument]
         fen += deposit_fen(amount_fen(at, leaves), points)

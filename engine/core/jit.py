@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import config
 from numba.extending import intrinsic
@@ -22,6 +23,7 @@ from numba.extending import intrinsic
 F = TypeVar("F", bound=Callable[..., Any])
 
 CORE: Final = Path(__file__).parent
+INVERSE_BITS: Final = 62
 SOURCES: Final = ("core", "vocabulary.py", "records.py", "money.py")
 SETTINGS: Final = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_BOUNDSCHECK", "NUMBA_OPT")
 
@@ -110,6 +112,26 @@ def _lowest_bit_interpreted(word: Any) -> int:
 
 # The index of the lowest set bit of a non-zero u64: one instruction compiled; interpreted, its twin.
 lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted
+
+
+@intrinsic
+def _quotient(
+    typing_context: Any, number: Any, inverse: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*[builder.zext(argument, wide) for argument in arguments])
+        return builder.trunc(builder.lshr(product, wide(INVERSE_BITS)), arguments[0].type)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+def _quotient_interpreted(number: Any, inverse: Any) -> np.int64:
+    return np.int64((int(number) * int(inverse) >> INVERSE_BITS) & 0x7FFFFFFFFFFFFFFF)
+
+
+# number // divisor for 0 <= number < 2**33 and inverse = inverse_of(divisor): a division takes ten times as long.
+quotient = _quotient if COMPILED else _quotient_interpreted
 
 
 def _wrapping_product_compiled(left: Any, right: Any) -> Any:  # pragma: no cover - runs compiled

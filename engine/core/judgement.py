@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.holds import BUY, SELL
-from engine.core.jit import part
+from engine.core.jit import part, quotient
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
 from engine.core.limits import (
@@ -16,6 +16,7 @@ from engine.core.limits import (
 )
 from engine.vocabulary import (
     PRICE_MAX_FEN_PER_TONNE,
+    QUANTITY_MAX_KG,
     Flag,
     Mode,
     OrderType,
@@ -34,7 +35,7 @@ GTD, AT_OPEN = int(TimeInForce.GTD), int(TimeInForce.AT_OPEN)
 CONTINUOUS_ONLY = int(TimeInForce.CONTINUOUS_ONLY)
 POST_ONLY = int(Flag.POST_ONLY)
 ALLOW = int(SelfTrade.ALLOW)
-PRICE_MAX = int(PRICE_MAX_FEN_PER_TONNE)
+PRICE_MAX, QUANTITY_MAX = int(PRICE_MAX_FEN_PER_TONNE), int(QUANTITY_MAX_KG)
 OK = int(Reason.NONE)
 UNKNOWN_INSTRUMENT = int(Reason.UNKNOWN_INSTRUMENT)
 INSTRUMENT_CLOSED = int(Reason.INSTRUMENT_CLOSED)
@@ -143,12 +144,21 @@ def judge_prices(state: State, turn: Turn, ladder: int) -> Any:
 
 
 @part
+def is_off_step(state: State, instrument: int, quantity: int) -> Any:
+    """True for a quantity that is no multiple of the step."""
+    step = state.instruments["step"][instrument]
+    if quantity < 0 or quantity > QUANTITY_MAX:
+        return quantity % step != 0
+    return quotient(quantity, state.instruments["step_inverse"][instrument]) * step != quantity
+
+
+@part
 def judge_quantities(state: State, turn: Turn, instrument: int) -> Any:
     """Quantity on step and within its limits, display and minimum quantity fitting it (semantics B6, B8, G2)."""
     commands, at, instruments = turn.commands, turn.at, state.instruments
     quantity, step = commands["quantity_kg"][at], instruments["step"][instrument]
     display, minimum = commands["display_quantity_kg"][at], commands["minimum_quantity_kg"][at]
-    if quantity % step != 0:
+    if is_off_step(state, instrument, quantity):
         return QUANTITY_OFF_STEP
     if quantity < instruments["minimum"][instrument]:
         return QUANTITY_BELOW_MINIMUM

@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.jit import lowest_bit, part
+from engine.core.jit import INVERSE_BITS, lowest_bit, part, quotient
 from engine.core.layout import State
+from engine.vocabulary import PRICE_MAX_FEN_PER_TONNE
 
+PRICE_MAX = int(PRICE_MAX_FEN_PER_TONNE)
+SCALE = 1 << INVERSE_BITS
 ONE = np.uint64(1)
 NONE = np.uint64(0)
+
+
+@part
+def inverse_of(divisor: int) -> Any:
+    """What `quotient` multiplies with instead of dividing: 2**62 / divisor, rounded up; divisor below 2**29."""
+    return (SCALE - 1) // divisor + 1
 
 
 @part
@@ -21,9 +30,12 @@ def level_index(state: State, ladder: int, price: int) -> Any:
     """The index of a price in its ladder, or -1 when it is off the tick or outside the band."""
     ladders = state.ladders
     stride = ladders["stride"][ladder]
-    distance = price - ladders["origin"][ladder]
-    index = distance // stride
-    if index * stride != distance or index < 0 or index >= ladders["levels"][ladder]:
+    sign = (stride >> 63) | 1
+    distance = (price - ladders["origin"][ladder]) * sign
+    if distance < 0 or distance > PRICE_MAX:
+        return np.int64(-1)
+    index = quotient(distance, ladders["inverse"][ladder])
+    if index * stride * sign != distance or index >= ladders["levels"][ladder]:
         return np.int64(-1)
     return index
 

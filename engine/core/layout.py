@@ -122,6 +122,8 @@ INSTRUMENT_ROW: Final = np.dtype(
         ("band", "<i4"),
         ("fee", "<i4"),  # fen per tonne
         ("collar", "<i8"),  # basis points of market orders; 0: the band
+        ("step_inverse", "<i8"),
+        ("reserved_0", "<i8", 7),
     ]
 )
 
@@ -129,16 +131,17 @@ LADDERS: Final = 4  # of an instrument: 0 buys, 1 sells, 2 buy stops, 3 sell sto
 
 LADDER: Final = np.dtype(
     [
-        ("base", "<i8"),  # node index of level 0's sentinel
-        ("levels", "<i8"),  # levels of the band
-        ("capacity", "<i8"),  # sentinels owned
         ("best", "<i8"),  # index of the best level that holds orders; = levels when there is none
+        ("base", "<i8"),  # node index of level 0's sentinel
         ("origin", "<i8"),  # price of level 0, fen per tonne
         ("stride", "<i8"),  # +tick or -tick
-        ("tier_0", "<i8"),  # index of the first word of each tier in `bits`
-        ("tier_1", "<i8"),
-        ("tier_2", "<i8"),
-        ("words_2", "<i8"),
+        ("inverse", "<i8"),  # of the tick, for ladder.level_index
+        ("levels", "<i4"),  # levels of the band
+        ("capacity", "<i4"),  # sentinels owned
+        ("tier_0", "<i4"),  # index of the first word of each tier in `bits`
+        ("tier_1", "<i4"),
+        ("tier_2", "<i4"),
+        ("words_2", "<i4"),
     ]
 )
 

@@ -14,7 +14,7 @@ from engine.core.entry import INSUFFICIENT_FUNDS
 from engine.core.events import NOBODY, emit_market, emit_rejected
 from engine.core.holds import BUY, SELL, change_hold, hold_fen
 from engine.core.jit import part, routine, spliced
-from engine.core.ladder import level_index
+from engine.core.ladder import inverse_of, level_index
 from engine.core.layout import State, Turn
 from engine.core.limits import STOP
 from engine.core.matching import drop_order
@@ -43,6 +43,7 @@ INSTRUMENT_OPEN, BAND_MOVED = int(Reason.INSTRUMENT_OPEN), int(Reason.BAND_MOVED
 PRICE_OFF_TICK, LEVELS_FULL = int(Reason.PRICE_OFF_TICK), int(Reason.LEVELS_FULL)
 CLOCK_NOT_STEPPED = int(Reason.CLOCK_NOT_STEPPED)
 PRICE_MAX, QUANTITY_MAX, ALL_BP = int(PRICE_MAX_FEN_PER_TONNE), int(QUANTITY_MAX_KG), int(BASIS_POINTS)
+DIVISOR_MAX = 1 << 28  # ticks and steps below it divide by their inverses
 GROWTH = 4  # a ladder owns room for a band this many times as wide as its first
 
 
@@ -55,7 +56,9 @@ def terms_are_sound(turn: Turn) -> Any:
         terms["lower_fen_per_tonne"][at],
         terms["upper_fen_per_tonne"][at],
     )
-    if tick <= 0 or lower <= 0 or upper < lower or upper > PRICE_MAX:
+    if tick <= 0 or tick >= DIVISOR_MAX or terms["step_kg"][at] >= DIVISOR_MAX:
+        return False
+    if lower <= 0 or upper < lower or upper > PRICE_MAX:
         return False
     if lower % tick != 0 or upper % tick != 0:
         return False
@@ -119,6 +122,7 @@ def place_band(state: State, instrument: int, lower: int, upper: int) -> None:
         ladders["best"][ladder] = levels
         ladders["origin"][ladder] = lower if from_below else upper
         ladders["stride"][ladder] = tick if from_below else -tick
+        ladders["inverse"][ladder] = inverse_of(tick)
 
 
 @spliced
@@ -153,6 +157,7 @@ def define_instrument(state: State, turn: Turn) -> Any:
     instruments["phase"][instrument] = CLOSED
     instruments["tick"][instrument] = tick
     instruments["step"][instrument] = terms["step_kg"][at]
+    instruments["step_inverse"][instrument] = inverse_of(np.int64(terms["step_kg"][at]))
     instruments["minimum"][instrument] = terms["minimum_kg"][at]
     instruments["maximum"][instrument] = terms["maximum_kg"][at]
     instruments["reference"][instrument] = terms["reference_fen_per_tonne"][at]

@@ -25,7 +25,7 @@ def stop_level(state: State, ladder: int, stop: int) -> Any:
     """The level of a stop price in a ladder of stops, 0 on the near side of the band, `levels` beyond it."""
     ladders = state.ladders
     index = (stop - ladders["origin"][ladder]) // ladders["stride"][ladder]
-    return max(np.int64(0), min(index, ladders["levels"][ladder]))
+    return max(np.int64(0), min(index, np.int64(ladders["levels"][ladder])))
 
 
 @part
