@@ -1,0 +1,22 @@
+"""What the core can do today of the rules that it is still getting; this module ends when it can do all."""
+
+from typing import Any
+
+from engine.core.layout import INSTRUMENT_ROW
+from engine.exchange import Exchange, stamped
+from engine.records import commands_of
+from engine.vocabulary import Command, Reason
+from tests.engine.fakes import SMALL
+
+
+def _is_known(kind: Command) -> bool:
+    exchange = Exchange(SMALL)
+    events = exchange.apply(stamped(commands_of({"kind": kind}), 1, 1))
+    return Reason(int(events["reason"][0])) is not Reason.UNSUPPORTED_COMMAND
+
+
+SUPPORTED: set[Any] = {kind for kind in Command if kind < Command.QUERY_ORDERS and _is_known(kind)}
+if Command.START_SESSION in SUPPORTED:
+    SUPPORTED |= {"bids", "settlement price"}
+if any("dynamic" in name for name in INSTRUMENT_ROW.names or ()):
+    SUPPORTED.add("dynamic band")
