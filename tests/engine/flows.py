@@ -57,16 +57,17 @@ class Deck:
         return value if self.random.random() < 0.7 else self.random.choice(others)
 
     def account(self) -> int:
-        return self.often(self.one(*ACCOUNTS), *ACCOUNTS, *ACCOUNTS, 7) or 1
+        return int(self.one(*ACCOUNTS))
 
     def session(self) -> Any:
         return self.often(None, 0, 1, 2) if Command.START_SESSION in SUPPORTED else None
 
     def target(self) -> dict[str, Any]:
         named = {"target": self.random.randrange(20), "account": self.account(), "of": self.session()}
-        return named | {"mine": self.often(True, True, False), "dead": self.often(None, None, True)}
+        return named | {"mine": self.often(True, True, False), "dead": self.often(None, None, None, True)}
 
     def plain(self) -> dict[str, Any]:
+        keep = [Flag.KEEP_ON_DISCONNECT] if Command.START_SESSION in SUPPORTED else [0]
         return {
             "kind": Command.NEW_ORDER,
             "account": self.account(),
@@ -74,29 +75,58 @@ class Deck:
             "instrument": self.often(BOOK_1, BOOK_2),
             "quantity_kg": self.one(20, 30, 40, 50, 100),
             "price_fen_per_tonne": self.one(*NEAR),
-            "time_in_force": self.often(TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC),
-            "self_trade_mode": self.often(SelfTrade.CANCEL_NEWEST, *SelfTrade),
+            "time_in_force": self.often(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC),
+            "self_trade_mode": self.one(SelfTrade.CANCEL_NEWEST, SelfTrade.DECREMENT, *SelfTrade),
+            "flags": self.often(0, 0, *keep),
+            "of": self.session(),
+            "mine": True,
         }
 
     def iceberg(self) -> dict[str, Any]:
         return self.plain() | {"display_quantity_kg": self.one(10, 20), "quantity_kg": self.one(50, 100, 200)}
 
-    def special(self) -> dict[str, Any]:
-        keep = [Flag.KEEP_ON_DISCONNECT] if Command.START_SESSION in SUPPORTED else []
+    def stop(self) -> dict[str, Any]:
+        kind = self.one(OrderType.STOP, OrderType.STOP_LIMIT)
+        return self.plain() | {"order_type": kind, "stop_fen_per_tonne": self.one(*NEAR)}
+
+    def market(self) -> dict[str, Any]:
+        kind = self.one(OrderType.MARKET, OrderType.MARKET_TO_LIMIT)
+        return self.plain() | {"order_type": kind, "quantity_kg": self.one(20, 50, 100, 200)}
+
+    def dry_run(self) -> dict[str, Any]:
+        tif, minimum = self.one((TimeInForce.FOK, None), (TimeInForce.IOC, 20), (TimeInForce.IOC, 50))
+        numbers = {
+            "time_in_force": tif,
+            "minimum_quantity_kg": minimum,
+            "quantity_kg": self.one(50, 100, 150),
+        }
+        return self.plain() | numbers | {"self_trade_mode": self.one(*SelfTrade)}
+
+    def lasting(self) -> dict[str, Any]:
+        """Times in force that end by themselves, post-only, a key that may come again."""
+        tif = self.one(TimeInForce.GTD, TimeInForce.AT_OPEN, TimeInForce.CONTINUOUS_ONLY, TimeInForce.GTC)
         return self.plain() | {
-            "order_type": self.one(OrderType.LIMIT, *OrderType),
-            "quantity_kg": self.often(50, 20, 100, 10, 60, 200, 400, 25, 0, 300),
+            "time_in_force": tif,
+            "flags": self.often(0, Flag.POST_ONLY),
+            "key": self.often(None, 1, 2, 3),
+            "after_ns": self.one(3_000, 9_000, SECOND_NS) if tif is TimeInForce.GTD else None,
+        }
+
+    def wild(self) -> dict[str, Any]:
+        """Fields that seldom go together."""
+        return self.plain() | {
+            "account": self.one(*ACCOUNTS, 7),
+            "order_type": self.one(*OrderType),
+            "quantity_kg": self.often(50, 10, 60, 200, 400, 25, 0, 300),
             "price_fen_per_tonne": self.often(self.one(*NEAR), 2235, 2300, LOWER, UPPER, UPPER + TICK, 2271),
             "stop_fen_per_tonne": self.often(self.one(*NEAR), 2235, 2300, LOWER - TICK, UPPER + TICK, 2271),
-            "time_in_force": self.often(TimeInForce.DAY, *TimeInForce),
-            "flags": self.often(0, Flag.POST_ONLY, *keep),
+            "time_in_force": self.one(*TimeInForce),
+            "flags": self.often(0, Flag.POST_ONLY),
             "display_quantity_kg": self.often(None, 10, 20, 25),
-            "minimum_quantity_kg": self.often(None, None, 20, 50),
-            "lot": self.often(None, None, None, 3),
-            "key": self.often(None, None, None, 1, 2, 3),
-            "of": self.session(),
-            "mine": self.often(None, True),
-            "after_ns": self.often(None, None, 0, 3_000, 9_000, SECOND_NS),
+            "minimum_quantity_kg": self.often(None, 20, 50),
+            "lot": self.often(None, 3),
+            "key": self.often(None, 1, 2, 3),
+            "after_ns": self.often(None, 0, 3_000),
         }
 
     def listing(self) -> dict[str, Any]:
@@ -109,14 +139,14 @@ class Deck:
         }
 
     def pick(self) -> dict[str, Any]:
-        numbers = {"quantity_kg": self.one(30, 50, 80, 120), "listing_version": 1}
-        lot = self.often(None, 9, 10, 11) if "bids" in SUPPORTED else None
         return {
             "kind": Command.PICK,
             **self.target(),
-            **numbers,
+            "quantity_kg": self.one(30, 50, 80, 120),
+            "listing_version": 1,
+            "lot": self.often(None, 9, 10, 11) if "bids" in SUPPORTED else None,
             "exact": self.often(True, None),
-            "lot": lot,
+            "listed": self.often(True, None),
             "mine": None,
         }
 
@@ -201,16 +231,20 @@ class Deck:
 
 WEIGHTS: list[tuple[Callable[[Deck], dict[str, Any]], int]] = [
     (Deck.plain, 30),
-    (Deck.special, 24),
-    (Deck.iceberg, 6),
+    (Deck.stop, 10),
+    (Deck.market, 5),
+    (Deck.dry_run, 6),
+    (Deck.lasting, 7),
+    (Deck.wild, 4),
+    (Deck.iceberg, 8),
     (Deck.listing, 5),
-    (Deck.pick, 5),
-    (Deck.cancel, 5),
+    (Deck.pick, 6),
+    (Deck.cancel, 4),
     (Deck.cancel_by_key, 2),
     (Deck.replace, 12),
-    (Deck.mass_cancel, 1),
-    (Deck.phase, 4),
-    (Deck.opening, 4),
+    (Deck.mass_cancel, 2),
+    (Deck.phase, 5),
+    (Deck.opening, 8),
     (Deck.close, 1),
     (Deck.expiry, 2),
     (Deck.reference, 1),

@@ -231,7 +231,10 @@ class Pair:
             self.outbox += 1
             ask["outbox"] = self.outbox
         if "target" in drawn:
-            live = sorted(self.twin.orders) or self.entered[-1:] or [0]
+            live = sorted(
+                o.id for o in self.twin.orders.values() if o.instrument == LISTED or not drawn["listed"]
+            )
+            live = live or self.entered[-1:] or [0]
             pool = self.entered if drawn["dead"] and self.entered else live
             ask["order_id"] = pool[drawn["target"] % len(pool)]
             if drawn["mine"] and ask["order_id"] in self.twin.orders:

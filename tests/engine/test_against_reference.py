@@ -14,7 +14,7 @@ from tests.engine.flows import flows
 from tests.engine.pair import Pair
 from tests.engine.reference_auction import Ask
 
-EXAMPLES = int(os.environ.get("LECONG_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("LECONG_EXAMPLES", "80"))
 
 
 def play(flow: list[Ask]) -> None:
