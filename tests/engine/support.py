@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from engine.core.layout import INSTRUMENT_ROW
 from engine.exchange import Exchange, stamped
 from engine.records import commands_of
@@ -20,3 +22,8 @@ if Command.START_SESSION in SUPPORTED:
     SUPPORTED |= {"bids", "settlement price"}
 if any("dynamic" in name for name in INSTRUMENT_ROW.names or ()):
     SUPPORTED.add("dynamic band")
+
+
+def not_yet(feature: Any) -> pytest.MarkDecorator:
+    """A test of a rule that the core does not have yet; it must pass as soon as the core has it."""
+    return pytest.mark.xfail(feature not in SUPPORTED, strict=True, reason=f"core: not yet ({feature})")
