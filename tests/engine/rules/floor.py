@@ -1,17 +1,17 @@
 """A trading floor in plain words: orders are said as a trader says them, events come back as lines.
 
-    floor.send("A sell 20 @ 2270 as near")     -> ["near accepted, rests 20"]
-    floor.send("B buy 50 @ 2271 ioc as taker") -> ["taker accepted, filled 20", "near x taker 20 @ 2270",
+    floor.says("A sell 20 @ 2270 as near")     -> ["accepted, rests 20"]
+    floor.says("B buy 50 @ 2271 ioc as taker") -> ["accepted, filled 20", "near x taker 20 @ 2270",
                                                    "taker canceled 30 ioc_remainder"]
 
-The instrument has tick 1 and step 1 unless said otherwise; A, B, C are strangers, D and E one company group. All are
-rich in money and goods. `RESTING x INCOMING` is a trade, in an uncross `BUY x SELL`.
+The instrument has tick 1 and step 1 unless said otherwise; A, B, C are strangers, D and E one company group.
+All are rich in money and goods. `RESTING x INCOMING` is a trade, in an uncross `BUY x SELL`.
 """
 
 from typing import Any
 
 from engine.exchange import Exchange
-from engine.records import ORDER, TRADE, Records, client_order_id_words, commands_of
+from engine.records import ORDER, TRADE, Records, client_order_id_words
 from engine.vocabulary import (
     Command,
     Event,
@@ -110,9 +110,11 @@ class Floor(Venue):
         elif verb in ("cancel", "replace", "pick"):
             kinds = {"cancel": Command.CANCEL_ORDER, "replace": Command.REPLACE_ORDER, "pick": Command.PICK}
             row |= {"kind": kinds[verb], "order_id": self.ids.get(words[2], 1 << 30)}
+            row |= {"quantity_kg": int(words[3]), "listing_version": 1} if verb == "pick" else {}
         elif verb == "mass_cancel":
-            side = Side[words[2].upper()] if len(words) > 2 and words[2] in ("buy", "sell") else 255
-            row |= {"kind": Command.MASS_CANCEL, "instrument": -1, "side": side}
+            sides = {"buy": int(Side.BUY), "sell": int(Side.SELL)}
+            named = sides.get(words[2], 255) if len(words) > 2 else 255
+            row |= {"kind": Command.MASS_CANCEL, "instrument": -1, "side": named}
         else:
             row |= ACCOUNT_COMMANDS[verb](self, words)
         return self.with_details(row, words)

@@ -317,7 +317,7 @@ def test_b7_post_only_is_judged_before_prevention(floor: Floor) -> None:
 
 
 def test_b8_slices_take_turns_as_in_the_rules_example() -> None:
-    """semantics B8: 1 shows 8,000, 2 shows 5,000, 3 is plain; a buy of 23,000 fills 8 / 5 / 2 / 8 thousand."""
+    """semantics B8: 1 shows 8,000, 2 shows 5,000, 3 is plain; 23,000 fill 8, 5, 2, 8 thousand."""
     floor = Floor(step_kg=1_000, minimum_kg=1_000)
     floor.says("A sell 30000 @ 2201 display 10000 as 1", "C buy 2000 @ 2201")
     floor.says("B sell 20000 @ 2201 display 5000 as 2", "B sell 2000 @ 2201 as 3")

@@ -73,7 +73,7 @@ def test_c2_otherwise_the_place_is_new(floor: Floor, change: str) -> None:
 
     floor.says(f"A replace first {change}")
 
-    place = [line for line in floor.book() if line.startswith("first ")][0]
+    place = next(line for line in floor.book() if line.startswith("first "))
     price = place.split(" @ ")[1]
     assert [line for line in floor.book() if line.endswith(price)][-1] == place
 
