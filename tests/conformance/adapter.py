@@ -1,8 +1,8 @@
 """The shipped core behind the judge's protocol: `python -m tests.conformance.adapter` serves it.
 
-Prices are ticks, quantities multiples of 2**-24 (traces halve them), symbols are instruments, owners accounts;
-money and goods are more than any trace can use. The reduce of the judge is a replace to fewer leaves; its
-replace always loses the place, so one that would keep it here is a cancel and a new order.
+Prices are ticks, quantities multiples of 2**-24 (traces halve them), symbols are instruments, owners are
+accounts; money and goods are more than any trace can use. The reduce of the judge is a replace to fewer
+leaves; its replace always loses the place, so one that would keep it here is a cancel and a new order.
 """
 
 import os
