@@ -24,7 +24,7 @@ from engine.vocabulary import (
 )
 from tests.engine.pair import ACCOUNTS, BOOK_1, BOOK_2, LISTED, LOTS, LOWER, TICK, UPPER
 from tests.engine.reference_auction import Ask
-from tests.engine.support import SUPPORTED
+from tests.engine.support import MISSING
 from tests.engine.words import words
 
 SECOND_NS = 10**9
@@ -32,7 +32,7 @@ POOL_COMMANDS = 4_000
 FLOW_COMMANDS = 40
 NEAR = list(range(2255, 2290, TICK))
 LOT_OF = {(account, instrument): lot for lot, (account, instrument, _) in LOTS.items()}
-SMALL = [10] if "replace below minimum" in SUPPORTED else []
+SMALL = [10] if "replace below minimum" not in MISSING else []
 NOTHING = Ask()  # the plainest command: none
 
 
@@ -60,14 +60,14 @@ class Deck:
         return int(self.one(*ACCOUNTS))
 
     def session(self) -> Any:
-        return self.often(None, 0, 1, 2) if Command.START_SESSION in SUPPORTED else None
+        return self.often(None, 0, 1, 2) if Command.START_SESSION not in MISSING else None
 
     def target(self) -> dict[str, Any]:
         named = {"target": self.random.randrange(20), "account": self.account(), "of": self.session()}
         return named | {"mine": self.often(True, True, False), "dead": self.often(None, None, None, True)}
 
     def plain(self) -> dict[str, Any]:
-        keep = [Flag.KEEP_ON_DISCONNECT] if Command.START_SESSION in SUPPORTED else [0]
+        keep = [Flag.KEEP_ON_DISCONNECT] if Command.START_SESSION not in MISSING else [0]
         return {
             "kind": Command.NEW_ORDER,
             "account": self.account(),
@@ -130,12 +130,12 @@ class Deck:
         }
 
     def listing(self) -> dict[str, Any]:
-        side = self.often(Side.SELL, Side.BUY) if "bids" in SUPPORTED else Side.SELL
+        side = self.often(Side.SELL, Side.BUY) if "bids" not in MISSING else Side.SELL
         return self.plain() | {
             "side": side,
             "instrument": LISTED,
             "quantity_kg": self.one(120, 80, 50, 60, 200),
-            "minimum_quantity_kg": self.often(None, 30, 50) if "bids" in SUPPORTED else None,
+            "minimum_quantity_kg": self.often(None, 30, 50) if "bids" not in MISSING else None,
         }
 
     def pick(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Deck:
             **self.target(),
             "quantity_kg": self.one(30, 50, 80, 120),
             "listing_version": 1,
-            "lot": self.often(None, 9, 10, 11) if "bids" in SUPPORTED else None,
+            "lot": self.often(None, 9, 10, 11) if "bids" not in MISSING else None,
             "exact": self.often(True, None),
             "listed": self.often(True, None),
             "mine": None,
@@ -250,10 +250,10 @@ WEIGHTS: list[tuple[Callable[[Deck], dict[str, Any]], int]] = [
     (Deck.reference, 1),
     (Deck.cash, 2),
     (Deck.goods, 1),
-    (Deck.roll, 1 if "settlement price" in SUPPORTED else 0),
-    (Deck.session_command, 5 if Command.START_SESSION in SUPPORTED else 0),
-    (Deck.kill_switch, 2 if Command.BLOCK_ACCOUNT in SUPPORTED else 0),
-    (Deck.bust, 1 if Command.BUST_TRADE in SUPPORTED else 0),
+    (Deck.roll, 1 if "settlement price" not in MISSING else 0),
+    (Deck.session_command, 5 if Command.START_SESSION not in MISSING else 0),
+    (Deck.kill_switch, 2 if Command.BLOCK_ACCOUNT not in MISSING else 0),
+    (Deck.bust, 1 if Command.BUST_TRADE not in MISSING else 0),
 ]
 
 
@@ -273,7 +273,7 @@ def completed(row: dict[str, Any]) -> Ask:
     if line["order_type"] != OrderType.LIMIT:
         line["flags"] = line["flags"] & ~Flag.POST_ONLY
         line.pop("minimum_quantity_kg", None)
-    if line["order_type"] == OrderType.STOP and "collared stops" not in SUPPORTED:
+    if line["order_type"] == OrderType.STOP and "collared stops" in MISSING:
         line["instrument"], line["lot"] = BOOK_2, LOT_OF.get((line["account"], BOOK_2), 12)
     if line["time_in_force"] == TimeInForce.GTD:
         line.setdefault("after_ns", 5_000)
@@ -291,3 +291,22 @@ def pool(number: int) -> list[Ask]:
 def flows(number: int) -> st.SearchStrategy[list[Ask]]:
     """Lists of commands out of the pool of a seed."""
     return st.lists(st.sampled_from(pool(number)), min_size=FLOW_COMMANDS, max_size=FLOW_COMMANDS)
+
+
+def call(number: int) -> list[dict[str, Any]]:
+    """A call auction: many limits close to each other, some withdrawn, some icebergs, then the uncross."""
+    deck = Deck(number)
+    where = {"instrument": BOOK_1, "time_in_force": TimeInForce.GTC, "flags": 0}
+    trade = {"quantity_kg": 20, "price_fen_per_tonne": deck.one(*NEAR), **where}
+    rows = [deck.plain() | trade | {"account": 3, "side": Side.SELL}]
+    rows += [deck.plain() | trade | {"account": 4, "side": Side.BUY}]
+    rows += [{"kind": Command.SET_PHASE, "instrument": BOOK_1, "phase": Phase.AUCTION}]
+    for _ in range(deck.random.randrange(4, 14)):
+        made = deck.random.choices((deck.plain, deck.iceberg, deck.cancel, deck.replace), (8, 2, 1, 1))[0]()
+        rows.append(made | where if made["kind"] == Command.NEW_ORDER else made)
+    return [*rows, {"kind": Command.SET_PHASE, "instrument": BOOK_1, "phase": Phase.CONTINUOUS}]
+
+
+def calls() -> st.SearchStrategy[list[Ask]]:
+    """Call auctions."""
+    return st.integers(0, 1 << 20).map(lambda number: [completed(row) for row in call(number)])

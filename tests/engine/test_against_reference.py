@@ -6,15 +6,17 @@ tried, `--hypothesis-seed` repeats a run; both are printed.
 
 import os
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.engine.flows import flows
+from tests.engine.flows import calls, flows
 from tests.engine.pair import Pair
 from tests.engine.reference_auction import Ask
 
-EXAMPLES = int(os.environ.get("LECONG_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("LECONG_EXAMPLES", "60"))
 
 
 def play(flow: list[Ask]) -> None:
@@ -24,11 +26,23 @@ def play(flow: list[Ask]) -> None:
             pair.play(ask)
 
 
-def test_core_and_twin_agree_on_every_event_hold_and_place(request: pytest.FixtureRequest) -> None:
+def compare(request: pytest.FixtureRequest, examples: int, strategy: Any) -> None:
+    """Try so many flows of `strategy(seed)`."""
     chosen = request.config.getoption("--hypothesis-seed")
     number = int(chosen) if chosen and str(chosen).isdigit() else random.SystemRandom().getrandbits(32)
     print(f"--hypothesis-seed={number} LECONG_EXAMPLES={EXAMPLES}")
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    wanted = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=slow)
+    wanted = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=slow)
 
-    seed(number)(wanted(given(flows(number))(play)))()
+    judged: Callable[[], None] = seed(number)(wanted(given(strategy(number))(play)))
+    judged()
+
+
+def test_core_and_twin_agree_on_every_event_hold_and_place(request: pytest.FixtureRequest) -> None:
+    """semantics A to G."""
+    compare(request, EXAMPLES, flows)
+
+
+def test_core_and_twin_agree_on_call_auctions(request: pytest.FixtureRequest) -> None:
+    """semantics E2, E3, E4."""
+    compare(request, EXAMPLES // 2, lambda number: calls())
