@@ -26,16 +26,17 @@ def play(flow: list[Ask]) -> None:
             pair.play(ask)
 
 
-def compare(request: pytest.FixtureRequest, examples: int, strategy: Any) -> None:
+def compare(request: pytest.FixtureRequest, examples: int, strategy: Callable[[int], Any]) -> None:
     """Try so many flows of `strategy(seed)`."""
     chosen = request.config.getoption("--hypothesis-seed")
     number = int(chosen) if chosen and str(chosen).isdigit() else random.SystemRandom().getrandbits(32)
     print(f"--hypothesis-seed={number} LECONG_EXAMPLES={EXAMPLES}")
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    wanted = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=slow)
+    wanted: Any = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=slow)
 
-    judged: Callable[[], None] = seed(number)(wanted(given(strategy(number))(play)))
-    judged()
+    drawn: Any = given(strategy(number))
+    again: Any = seed(number)
+    again(wanted(drawn(play)))()
 
 
 def test_core_and_twin_agree_on_every_event_hold_and_place(request: pytest.FixtureRequest) -> None:
