@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -76,7 +77,7 @@ def _forget_old(directory: Path) -> None:
 @click.option("--stp", "self_trade", default="allow", help="Default self-trade mode: allow, cancel_newest, …")
 def match(self_trade: str) -> None:
     """Judge JSON commands from standard input with the shipped core; events go to standard output."""
-    from engine.match import run as run_lines
+    from engine.match import run as run_blocks
     from engine.vocabulary import SelfTrade
 
     try:
@@ -84,8 +85,9 @@ def match(self_trade: str) -> None:
     except KeyError:
         words = ", ".join(mode.name.lower() for mode in SelfTrade)
         raise click.BadParameter(f"must be one of {words}", param_hint="--stp") from None
-    for line in run_lines(sys.stdin.buffer, mode):
-        sys.stdout.buffer.write(line + b"\n")
+    for block in run_blocks(partial(os.read, sys.stdin.fileno()), mode):
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
