@@ -6,7 +6,7 @@ Law: what `sync` has returned for is on the medium; a write or sync that failed 
 import errno
 import os
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 ZEROES_BYTES: Final = 1 << 20
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an operator mends by freeing space
@@ -43,8 +43,13 @@ class Disk(Protocol):
     def create(self, name: str, size: int) -> None:
         """Make a file of `size` zero bytes, on the medium, whole or not at all. Raises OSError."""
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Give a small file new content, on the medium, whole or not at all. Raises OSError."""
+    def replace(self, name: str, data: bytes | bytearray) -> None:
+        """Give a file new content, on the medium, whole or not at all. Raises OSError."""
+
+    def move(self, name: str, to: Self) -> None:
+        """Move a file into the folder of another disk of the same kind: it is in one of them at any time, and
+        on the medium in `to` when this returns. Raises OSError.
+        """
 
 
 class PosixFile:
@@ -99,12 +104,18 @@ class PosixDisk:
         self._write_beside(name, size)
         self._publish(name)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes | bytearray) -> None:
         """Write `name`.tmp, sync, rename, sync the folder. Raises OSError."""
         self._write_beside(name, len(data), data)
         self._publish(name)
 
-    def _write_beside(self, name: str, size: int, data: bytes = bytes(ZEROES_BYTES)) -> None:
+    def move(self, name: str, to: Self) -> None:
+        """Rename, then sync both folders. Raises OSError."""
+        (self._folder / name).rename(to._folder / name)
+        _sync_folder(to._folder)
+        _sync_folder(self._folder)
+
+    def _write_beside(self, name: str, size: int, data: bytes | bytearray = bytes(ZEROES_BYTES)) -> None:
         """Write `data` over and over until `name`.tmp has `size` bytes, and sync it."""
         beside = self._folder / f"{name}.tmp"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -120,11 +131,7 @@ class PosixDisk:
 
     def _publish(self, name: str) -> None:
         (self._folder / f"{name}.tmp").rename(self._folder / name)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_folder(self._folder)
 
 
 def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -135,6 +142,14 @@ def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryvi
         if written == 0:
             raise OSError(errno.EIO, "the disk takes no more bytes and does not say why")
         view, offset = view[written:], offset + written
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _free_bytes(folder: Path) -> int:

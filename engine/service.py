@@ -24,8 +24,11 @@ from engine.frames import COMMANDS_MAX, FRAME_RECORDS_MAX, Frame, FrameReader, L
 from engine.instruments import load_instruments
 from engine.link import hello
 from engine.location import Location, lock_folder
-from engine.records import COMMAND, Records, as_words, commands_of, empty_commands, joined, select
+from engine.records import Records, commands_of, empty_commands, joined, select
+from engine.recovery import recover, replay
 from engine.sequencer import Sequencer
+from engine.snapshot import Snapshot, Snapshots
+from engine.snapshot_taker import SNAPSHOT_COMMANDS, SnapshotTaker
 from engine.vocabulary import Command, Event, Phase
 
 LOCK_WAIT_S: Final = 3.0
@@ -293,23 +296,6 @@ class CommandDoor(asyncio.Protocol):
             self._transport.write(piece)
         if self._finishing and not self._waiting:
             self._transport.close()
-
-
-def replay(log: CommandLog, exchange: Exchange, events: EventLog) -> None:
-    """Recover the exchange from its log, and the event log with it (law 1); the command log is not changed.
-    Raises LogError, OSError.
-    """
-    for block in log.recover():
-        commands = np.empty(len(block), COMMAND)
-        as_words(commands)[:] = as_words(block)
-        events.append(exchange.apply(commands))
-    assert exchange.sequence == log.sequence, "the exchange has judged every command of the log"
-    if events.former_sequence > log.sequence:
-        raise CorruptLogError(
-            f"events.log holds command {events.former_sequence}, the command log ends at {log.sequence}: its "
-            "end is lost; put back what is missing, or take events.log away to give it up"
-        )
-    events.cut()
 
 
 def next_epoch(disk: Disk, of_log: int) -> int:
