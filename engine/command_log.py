@@ -21,8 +21,8 @@ cannot write what looks like a header into the fields of its orders.
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import google_crc32c
 import numpy as np
@@ -72,12 +72,41 @@ class LogFullError(LogError):
     """There is no room for another block."""
 
 
+class Work(Protocol):
+    """A piece of work that runs beside the log, as a started threading.Thread."""
+
+    def is_alive(self) -> bool:
+        """Whether it is not done yet."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Return when it is done, or after `timeout` seconds."""
+
+
+Beside = Callable[[Callable[[], None]], Work]
+
+
+def in_a_thread(work: Callable[[], None]) -> Work:
+    """Start `work` in a thread of its own that does not keep the process alive."""
+    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
+    thread.start()
+    return thread
+
+
 class CommandLog:
     """The file implementation of the port: `recover`, `resume`, then `append` from one thread."""
 
-    def __init__(self, disk: Disk, segment_bytes: int = SEGMENT_BYTES, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        segment_bytes: int = SEGMENT_BYTES,
+        retry_s: float = RETRY_S,
+        *,
+        beside: Beside = in_a_thread,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Look at the log on `disk`; nothing is changed before `resume`. Raises CorruptLogError, OSError."""
         self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
+        self._beside, self._now_s = beside, now_s
         segments = [name for name in disk.names() if name.endswith(".log")]
         _refuse_gap(segments)
         self.epoch = 0  # of the last block; after `resume`, of the blocks to come
@@ -88,7 +117,7 @@ class CommandLog:
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
         self._made = len(segments)  # segments that exist
-        self._maker: threading.Thread | None = None
+        self._maker: Work | None = None
         self._maker_lock = threading.Lock()
         self._made_at_s = 0.0  # monotonic time of the last attempt
         self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
@@ -160,7 +189,7 @@ class CommandLog:
 
     def retry(self) -> None:
         """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
-        if self.trouble is not None and time.monotonic() - self._made_at_s >= self._retry_s:
+        if self.trouble is not None and self._now_s() - self._made_at_s >= self._retry_s:
             self._prepare_next()
 
     def close(self) -> None:
@@ -278,9 +307,8 @@ class CommandLog:
         with self._maker_lock:
             if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
                 return
-            self._made_at_s = time.monotonic()
-            self._maker = threading.Thread(target=self._make_next, name="segment-maker", daemon=True)
-            self._maker.start()
+            self._made_at_s = self._now_s()
+            self._maker = self._beside(self._make_next)
 
     def _make_next(self) -> None:
         try:

@@ -28,6 +28,28 @@ class File(Protocol):
         """Let go of the file."""
 
 
+class GrowingFile(Protocol):
+    """An open file that grows and is never synced: what stands in it can be derived again."""
+
+    def size(self) -> int:
+        """Bytes, those reserved ahead included. Raises OSError."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`. Raises OSError."""
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Take space from the disk ahead. Raises OSError."""
+
+    def cut(self, size: int) -> None:
+        """Take away what stands behind `size`. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
 class Disk(Protocol):
     """One folder of log files."""
 
@@ -45,6 +67,16 @@ class Disk(Protocol):
 
     def replace(self, name: str, data: bytes) -> None:
         """Give a small file new content, on the medium, whole or not at all. Raises OSError."""
+
+    def sync_names(self) -> None:
+        """Return when the names that `names` tells are on the medium. Raises OSError."""
+
+
+class Folder(Disk, Protocol):
+    """A folder that also has a growing file."""
+
+    def grow(self, name: str) -> GrowingFile:
+        """Open a file that grows, made when it is missing. Raises OSError."""
 
 
 class PosixFile:
@@ -65,6 +97,37 @@ class PosixFile:
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes at `offset`. Raises OSError."""
         return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+class PosixGrowingFile:
+    """A growing file of the operating system."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def size(self) -> int:
+        """Bytes, those reserved ahead included. Raises OSError."""
+        return os.fstat(self._descriptor).st_size
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
+        write_whole(self._descriptor, offset, data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`. Raises OSError."""
+        return os.pread(self._descriptor, length, offset)
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Take space from the disk ahead. Raises OSError."""
+        os.posix_fallocate(self._descriptor, offset, length)
+
+    def cut(self, size: int) -> None:
+        """Take away what stands behind `size`. Raises OSError."""
+        os.ftruncate(self._descriptor, size)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -104,6 +167,18 @@ class PosixDisk:
         self._write_beside(name, len(data), data)
         self._publish(name)
 
+    def sync_names(self) -> None:
+        """Sync the folder. Raises OSError."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def grow(self, name: str) -> PosixGrowingFile:
+        """Open a file that grows, made when it is missing. Raises OSError."""
+        return PosixGrowingFile(self._folder / name)
+
     def _write_beside(self, name: str, size: int, data: bytes = bytes(ZEROES_BYTES)) -> None:
         """Write `data` over and over until `name`.tmp has `size` bytes, and sync it."""
         beside = self._folder / f"{name}.tmp"
@@ -120,11 +195,7 @@ class PosixDisk:
 
     def _publish(self, name: str) -> None:
         (self._folder / f"{name}.tmp").rename(self._folder / name)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self.sync_names()
 
 
 def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryview) -> None:

@@ -5,14 +5,13 @@ command log, and at every start it is. Everybody reads from it, also the ones th
 costs a position, not memory.
 """
 
-import os
 from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from engine.disk import NO_SPACE, write_whole
+from engine.disk import NO_SPACE, GrowingFile, PosixGrowingFile
 from engine.records import EVENT, RECORD_BYTES, Records, as_words
 
 INDEX_BYTES: Final = 1 << 16  # one index entry at least this far apart
@@ -24,11 +23,11 @@ NEARLY_FULL: Final = 0.75  # of the reserve used up without a new one: cancels o
 class EventLog:
     """An append-only file of EVENT records with a sparse index by command sequence."""
 
-    def __init__(self, path: Path, reserve_bytes: int = RESERVE_BYTES) -> None:
-        """Begin at the start of `path`; what stands there is written over with the same. Raises OSError."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, file: Path | GrowingFile, reserve_bytes: int = RESERVE_BYTES) -> None:
+        """Begin at the start of `file`; what stands there is written over with the same. Raises OSError."""
+        self._file: GrowingFile = PosixGrowingFile(file) if isinstance(file, Path) else file
         self._reserve_bytes = reserve_bytes
-        self._allocated = os.fstat(self._descriptor).st_size
+        self._allocated = self._file.size()
         self.former_sequence = self._last_stored()  # of the last command whose events an earlier start wrote
         self.trouble: OSError | None = None  # no space for more
         self.size = 0  # bytes
@@ -44,13 +43,13 @@ class EventLog:
             self._sequences.append(int(events["sequence"][0]))
             self._offsets.append(self.size)
         self._reserve(events.nbytes)
-        write_whole(self._descriptor, self.size, as_words(events).data.cast("B"))
+        self._file.write(self.size, as_words(events).data.cast("B"))
         self.size += events.nbytes
         self.sequence = int(events["sequence"][-1])
 
     def cut(self) -> None:
         """Take away what an earlier start wrote behind the end; after the replay. Raises OSError."""
-        os.ftruncate(self._descriptor, self.size)
+        self._file.cut(self.size)
         self._allocated = self.size
         self._reserve(0)
 
@@ -91,11 +90,11 @@ class EventLog:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
+        self._file.close()
 
     def _read(self, offset: int, rows: int = READ_EVENTS) -> Records:
         length = min(rows * RECORD_BYTES, self.size - offset)
-        return np.frombuffer(os.pread(self._descriptor, length, offset), EVENT)
+        return np.frombuffer(self._file.read(offset, length), EVENT)
 
     def _reserve(self, coming: int) -> None:
         """Have half a reserve behind what is coming, if the disk has the space."""
@@ -103,7 +102,7 @@ class EventLog:
             return
         target = self.size + coming + self._reserve_bytes
         try:
-            os.posix_fallocate(self._descriptor, self._allocated, target - self._allocated)
+            self._file.reserve(self._allocated, target - self._allocated)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -117,7 +116,7 @@ class EventLog:
         last = 0
         while low < high:
             middle = (low + high) // 2
-            sequence = int.from_bytes(os.pread(self._descriptor, 8, middle * RECORD_BYTES), "little")
+            sequence = int.from_bytes(self._file.read(middle * RECORD_BYTES, 8), "little")
             low, high = (middle + 1, high) if sequence else (low, middle)
             last = max(last, sequence)
         return last

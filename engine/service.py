@@ -15,15 +15,16 @@ from typing import Final, cast
 import numpy as np
 import structlog
 
-from engine.clock import Clock, SteppedClock, WallClock
+from engine.clock import Clock, SteppedClock
 from engine.command_log import SEGMENT_BYTES, CommandLog, CorruptLogError, LogError, LogFullError
-from engine.disk import NO_SPACE, Disk, PosixDisk
+from engine.disk import NO_SPACE, Disk
 from engine.event_log import EventLog
 from engine.exchange import Exchange
 from engine.frames import COMMANDS_MAX, FRAME_RECORDS_MAX, Frame, FrameReader, LinkError, frame
 from engine.instruments import load_instruments
 from engine.link import hello
 from engine.location import Location, lock_folder
+from engine.machine import MACHINE, Machine
 from engine.records import COMMAND, Records, as_words, commands_of, empty_commands, joined, select
 from engine.sequencer import Sequencer
 from engine.vocabulary import Command, Event, Phase
@@ -61,6 +62,7 @@ class Settings:
                 f"LECONG_LOG_SEGMENT_MIB is {mib!r}; it must be a whole number from 1 to {SEGMENT_MIB_MAX}"
             )
         self.segment_bytes = int(mib) * MIB
+        self.products = load_instruments()
 
 
 def _choice(variable: str, *values: str) -> str:
@@ -74,17 +76,29 @@ def _choice(variable: str, *values: str) -> str:
 class Engine:
     """One shard: exchange, logs, sequencer and sockets, on one event loop."""
 
-    def __init__(self, location: Location, settings: Settings, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self,
+        location: Location,
+        settings: Settings,
+        exchange: Exchange | None = None,
+        machine: Machine = MACHINE,
+    ) -> None:
         """Open the data folder and replay its log. Raises LocationError, LogError, OSError."""
         self._location = location
-        self.log = CommandLog(PosixDisk(location.engine / "commands"), settings.segment_bytes)
+        folder = machine.disk(location.engine)
+        self.log = CommandLog(
+            machine.disk(location.engine / "commands"),
+            settings.segment_bytes,
+            beside=machine.beside,
+            now_s=machine.now_s,
+        )
         self.exchange = exchange or Exchange()
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
-        self.events = EventLog(location.engine / "events.log")
+        self.events = EventLog(folder.grow("events.log"))
         replay(self.log, self.exchange, self.events)
-        self.epoch = next_epoch(PosixDisk(location.engine), self.log.epoch)
+        self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
-        clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else WallClock()
+        clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()
         self.sequencer = Sequencer(self.exchange, self.log, self.events, clock)
         self.stopping = False
         self._subscribers: set[asyncio.Task[None]] = set()
@@ -193,7 +207,7 @@ class Engine:
         if always open. Raises LogFullError.
         """
         defined = self.exchange.state.instruments["defined"]
-        new = [product for product in load_instruments() if not defined[product.number]]
+        new = [product for product in settings.products if not defined[product.number]]
         if not new:
             return
         commands = [product.terms() for product in new]

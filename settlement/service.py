@@ -22,7 +22,7 @@ from settlement.reads import Reader
 from settlement.register import Refusal, Register
 from settlement.sandbox import furnish
 from settlement.settler import Settler
-from settlement.store import Connection, DatabaseDown, Store, connect
+from settlement.store import Connection, DatabaseDown, Dial, Store, connect
 
 LOCK_WAIT_S: Final = 3.0
 DATABASE_WAIT_S: Final = 5.0
@@ -35,21 +35,25 @@ log = structlog.get_logger("settlement")
 class Service:
     """Settlement's parts, wired to one location and one database."""
 
-    def __init__(self, location: Location, dsn: str) -> None:
+    def __init__(self, location: Location, dsn: str, dial: Dial = connect) -> None:
         """Wire the parts; nothing is opened yet."""
         self._location = location
-        self._connections = [Connection(dsn) for _ in range(4)]
+        self._connections = [Connection(dsn, dial) for _ in range(4)]
         sending, registering, reading, furnishing = self._connections
         self._dsn = dsn
-        self._store = Store(dsn)
+        self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
         self.settler = Settler(self._store, self._event_link, default_terms(), self._posted)
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
 
     async def run(self, *, traders: bool) -> None:
-        """Serve until canceled. Raises what ends the settler, DatabaseError, and OSError for the socket."""
+        """Wait for the database, then serve. Raises as `serve` does, and DatabaseError."""
         await self._prepare()
+        await self.serve(traders=traders)
+
+    async def serve(self, *, traders: bool) -> None:
+        """Serve until canceled. Raises what ends the settler, and OSError for the socket."""
         await self.door.open(self._location.settlement_requests)
         log.info("ready", requests=str(self._location.settlement_requests))
         try:

@@ -83,6 +83,9 @@ class MemoryDisk:
     def replace(self, name: str, data: bytes) -> None:
         self.files[name] = MemoryFile(self, data)
 
+    def sync_names(self) -> None:
+        self.before_sync()
+
     def crashed(self, mix: Mix = lambda synced, written: synced) -> "MemoryDisk":
         """The disk as a restart finds it; `mix` decides which unsynced bytes had reached the medium."""
         after = MemoryDisk()
