@@ -11,8 +11,8 @@ read as if they had stayed.
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import google_crc32c
 import numpy as np
@@ -42,6 +42,26 @@ CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
 
 
+class Work(Protocol):
+    """A piece of work that runs beside the log, as a started threading.Thread."""
+
+    def is_alive(self) -> bool:
+        """Whether it is not done yet."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Return when it is done, or after `timeout` seconds."""
+
+
+Beside = Callable[[Callable[[], None]], Work]
+
+
+def in_a_thread(work: Callable[[], None]) -> Work:
+    """Start `work` in a thread of its own that does not keep the process alive."""
+    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
+    thread.start()
+    return thread
+
+
 class CommandLog:
     """The file implementation of the port: `recover`, `resume`, then `append` from one thread."""
 
@@ -51,9 +71,13 @@ class CommandLog:
         segment_bytes: int = SEGMENT_BYTES,
         retry_s: float = RETRY_S,
         archive: Disk | None = None,
+        *,
+        beside: Beside = in_a_thread,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at the log on `disk`; nothing is changed before `resume`. Raises CorruptLogError, OSError."""
         self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
+        self._beside, self._now_s = beside, now_s
         self._archive = archive
         self._first_here, self._first, self._made = _numbers(disk, archive)  # segments: of `disk`, of all
         self.position: Position | None = None  # of the last durable block
@@ -64,7 +88,7 @@ class CommandLog:
         self._size = 0  # bytes of that segment
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
-        self._maker: threading.Thread | None = None
+        self._maker: Work | None = None
         self._maker_lock = threading.Lock()
         self._made_at_s = 0.0  # monotonic time of the last attempt
         self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
@@ -148,7 +172,7 @@ class CommandLog:
 
     def retry(self) -> None:
         """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
-        if self.trouble is not None and time.monotonic() - self._made_at_s >= self._retry_s:
+        if self.trouble is not None and self._now_s() - self._made_at_s >= self._retry_s:
             self._prepare_next()
 
     def close(self) -> None:
@@ -237,9 +261,9 @@ class CommandLog:
                 file.close()
         if found is None or int(found[0]["header_crc"]) != after.crc or int(found[0]["log"]) != after.log:
             raise CorruptLogError(
-                f"the snapshot of command {after.sequence} rests on a block at {name}, offset {after.offset}, "
-                "that the command log does not hold: its end is lost, or it is another exchange's; put back "
-                "what is missing, nothing was changed"
+                f"the snapshot of command {after.sequence} rests on a block at {name}, offset "
+                f"{after.offset}, that the command log does not hold: its end is lost, or it is another "
+                "exchange's; put back what is missing, nothing was changed"
             )
         self._accept(found[0], after.segment, after.offset)
         return self._number, self._offset
@@ -311,9 +335,8 @@ class CommandLog:
         with self._maker_lock:
             if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
                 return
-            self._made_at_s = time.monotonic()
-            self._maker = threading.Thread(target=self._make_next, name="segment-maker", daemon=True)
-            self._maker.start()
+            self._made_at_s = self._now_s()
+            self._maker = self._beside(self._make_next)
 
     def _make_next(self) -> None:
         try:

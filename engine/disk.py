@@ -3,13 +3,19 @@
 Law: what `sync` has returned for is on the medium; a write or sync that failed is never tried again.
 """
 
+import ctypes
 import errno
 import os
 from pathlib import Path
 from typing import Final, Protocol, Self
 
 ZEROES_BYTES: Final = 1 << 20
+PAGE_BYTES: Final = 4096
+PUNCH_HOLE_KEEP_SIZE: Final = 0x03  # linux/falloc.h
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an operator mends by freeing space
+
+_C: Final = ctypes.CDLL(None, use_errno=True)
+_C.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class File(Protocol):
@@ -23,6 +29,41 @@ class File(Protocol):
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes at `offset`. Raises OSError."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class GrowingFile(Protocol):
+    """An open file that grows, and shrinks from the front. It is synced seldom: what stands in it can be
+    derived again.
+    """
+
+    def size(self) -> int:
+        """Bytes, those reserved ahead included. Raises OSError."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`. Raises OSError."""
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Take space from the disk ahead. Raises OSError."""
+
+    def cut(self, size: int) -> None:
+        """Take away what stands behind `size`. Raises OSError."""
+
+    def sync(self) -> None:
+        """Return when all that was written is on the medium; also in a forked child. Raises OSError."""
+
+    def give_back(self, size: int) -> None:
+        """Give the first `size` bytes back to the disk, as far as it takes them; places stay. Raises
+        OSError.
+        """
+
+    def kept_from(self) -> int:
+        """The offset before which everything was given back. Raises OSError."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -51,6 +92,16 @@ class Disk(Protocol):
         on the medium in `to` when this returns. Raises OSError.
         """
 
+    def sync_names(self) -> None:
+        """Return when the names that `names` tells are on the medium. Raises OSError."""
+
+
+class Folder(Disk, Protocol):
+    """A folder that also has a growing file."""
+
+    def grow(self, name: str) -> GrowingFile:
+        """Open a file that grows, made when it is missing. Raises OSError."""
+
 
 class PosixFile:
     """A file of the operating system. Neither write nor sync holds the interpreter's lock."""
@@ -70,6 +121,63 @@ class PosixFile:
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes at `offset`. Raises OSError."""
         return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
+
+
+class PosixGrowingFile:
+    """A growing file of the operating system."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def size(self) -> int:
+        """Bytes, those reserved ahead included. Raises OSError."""
+        return os.fstat(self._descriptor).st_size
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`. Raises OSError."""
+        write_whole(self._descriptor, offset, data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`. Raises OSError."""
+        return os.pread(self._descriptor, length, offset)
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Take space from the disk ahead. Raises OSError."""
+        os.posix_fallocate(self._descriptor, offset, length)
+
+    def cut(self, size: int) -> None:
+        """Take away what stands behind `size`. Raises OSError."""
+        os.ftruncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        """fsync through a descriptor of its own: a forked child has closed the others. Raises OSError."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def give_back(self, size: int) -> None:
+        """Make whole pages of the front a hole. Raises OSError; not when the file system has no holes."""
+        length = size // PAGE_BYTES * PAGE_BYTES
+        if length and _C.fallocate(self._descriptor, PUNCH_HOLE_KEEP_SIZE, 0, length) != 0:
+            error = ctypes.get_errno()
+            if error not in (errno.EOPNOTSUPP, errno.ENOSYS):
+                raise OSError(error, os.strerror(error), str(self._path))
+
+    def kept_from(self) -> int:
+        """The first byte that is not in a hole. Raises OSError."""
+        try:
+            return os.lseek(self._descriptor, 0, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is no such byte
+                raise
+            return 0
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -112,8 +220,20 @@ class PosixDisk:
     def move(self, name: str, to: Self) -> None:
         """Rename, then sync both folders. Raises OSError."""
         (self._folder / name).rename(to._folder / name)
-        _sync_folder(to._folder)
-        _sync_folder(self._folder)
+        to.sync_names()
+        self.sync_names()
+
+    def sync_names(self) -> None:
+        """Sync the folder. Raises OSError."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def grow(self, name: str) -> PosixGrowingFile:
+        """Open a file that grows, made when it is missing. Raises OSError."""
+        return PosixGrowingFile(self._folder / name)
 
     def _write_beside(self, name: str, size: int, data: bytes | bytearray = bytes(ZEROES_BYTES)) -> None:
         """Write `data` over and over until `name`.tmp has `size` bytes, and sync it."""
@@ -131,7 +251,7 @@ class PosixDisk:
 
     def _publish(self, name: str) -> None:
         (self._folder / f"{name}.tmp").rename(self._folder / name)
-        _sync_folder(self._folder)
+        self.sync_names()
 
 
 def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -142,14 +262,6 @@ def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryvi
         if written == 0:
             raise OSError(errno.EIO, "the disk takes no more bytes and does not say why")
         view, offset = view[written:], offset + written
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -4,17 +4,16 @@ Law: it holds only events of durable commands, whole commands in order; it can b
 command log. A start goes on where a snapshot says that it was right, and derives again what came behind.
 Everybody reads from it, also the ones that keep up: a reader that lags costs a position, not memory.
 
-Rows are of one size and their sequences never fall, so a place is found by halving, without an index. What no
-subscriber needs any more is given back to the disk from the front (`forget`): places do not change.
+Rows are of one size and their sequences never fall, so a place is found by halving, without an index. What
+no subscriber needs any more is given back to the disk from the front (`forget`): places do not change.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from engine.disk import NO_SPACE, write_whole
+from engine.disk import NO_SPACE, GrowingFile, PosixGrowingFile
 from engine.records import EVENT, RECORD_BYTES, Records, as_words
 
 READ_EVENTS: Final = 1 << 13  # rows of one read
@@ -25,19 +24,19 @@ NEARLY_FULL: Final = 0.75  # of the reserve used up without a new one: cancels o
 class EventLog:
     """An append-only file of EVENT records, found by command sequence."""
 
-    def __init__(self, path: Path, reserve_bytes: int = RESERVE_BYTES) -> None:
-        """Begin at the start of `path`; what stands there is written over with the same. Raises OSError."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, file: Path | GrowingFile, reserve_bytes: int = RESERVE_BYTES) -> None:
+        """Begin at the start of `file`; what stands there is written over with the same. Raises OSError."""
+        self._file: GrowingFile = PosixGrowingFile(file) if isinstance(file, Path) else file
         self._reserve_bytes = reserve_bytes
-        self._allocated = os.fstat(self._descriptor).st_size
-        self.first = self._first_stored()  # offset of the first event that is kept
+        self._allocated = self._file.size()
+        self.first = self._file.kept_from() // RECORD_BYTES * RECORD_BYTES  # offset of the first event kept
         self.stored_bytes, self.former_sequence = self._last_stored()  # of what an earlier start wrote
         self.trouble: OSError | None = None  # no space for more
         self.size = 0  # bytes
         self.sequence = 0  # of the last command whose events are in it
 
     def go_on(self, size: int) -> None:
-        """Keep the first `size` bytes of what an earlier start wrote, and go on behind them. Raises OSError."""
+        """Keep the first `size` bytes of an earlier start, and go on behind them. Raises OSError."""
         assert size <= self.stored_bytes, "what is kept is there"
         self.size = size
         self.sequence = self._sequence_at(size - RECORD_BYTES) if size else 0
@@ -47,19 +46,26 @@ class EventLog:
         if not len(events):
             return
         self._reserve(events.nbytes)
-        write_whole(self._descriptor, self.size, as_words(events).data.cast("B"))
+        self._file.write(self.size, as_words(events).data.cast("B"))
         self.size += events.nbytes
         self.sequence = int(events["sequence"][-1])
 
     def cut(self) -> None:
         """Take away what an earlier start wrote behind the end; after the replay. Raises OSError."""
-        os.ftruncate(self._descriptor, self.size)
+        self._file.cut(self.size)
         self._allocated = self.size
+        self.first = self._file.kept_from() // RECORD_BYTES * RECORD_BYTES
         self._reserve(0)
 
     def sync(self) -> None:
-        """Return when all that was appended is on the medium. Raises OSError."""
-        os.fsync(self._descriptor)
+        """Return when all that was appended is on the medium; also in a forked child. Raises OSError."""
+        self._file.sync()
+
+    def forget(self, offset: int) -> None:
+        """Give what stands before `offset` back to the disk; the events behind it stay. Raises OSError."""
+        assert offset <= self.size, "only what is there can be forgotten"
+        self._file.give_back(offset)
+        self.first = self._file.kept_from() // RECORD_BYTES * RECORD_BYTES
 
     def nearly_full(self) -> bool:
         """True when the disk has no space for more and most of the reserve is used up: cancels only."""
@@ -96,14 +102,14 @@ class EventLog:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
+        self._file.close()
 
     def _read(self, offset: int, rows: int = READ_EVENTS) -> Records:
         length = min(rows * RECORD_BYTES, self.size - offset)
-        return np.frombuffer(os.pread(self._descriptor, length, offset), EVENT)
+        return np.frombuffer(self._file.read(offset, length), EVENT)
 
     def _sequence_at(self, offset: int) -> int:
-        return int.from_bytes(os.pread(self._descriptor, 8, offset), "little")
+        return int.from_bytes(self._file.read(offset, 8), "little")
 
     def _reserve(self, coming: int) -> None:
         """Have half a reserve behind what is coming, if the disk has the space."""
@@ -111,20 +117,13 @@ class EventLog:
             return
         target = self.size + coming + self._reserve_bytes
         try:
-            os.posix_fallocate(self._descriptor, self._allocated, target - self._allocated)
+            self._file.reserve(self._allocated, target - self._allocated)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
             self.trouble = error
         else:
             self._allocated, self.trouble = target, None
-
-    def _first_stored(self) -> int:
-        """The offset of the first byte that the disk keeps: what was given back is a hole."""
-        try:
-            return os.lseek(self._descriptor, 0, os.SEEK_DATA) // RECORD_BYTES * RECORD_BYTES
-        except OSError:  # no byte is kept
-            return 0
 
     def _last_stored(self) -> tuple[int, int]:
         """Bytes up to the last record that is not zero (what is taken ahead is), and its sequence."""

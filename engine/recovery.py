@@ -4,8 +4,8 @@
          └──────────────────────┴──▶ state ─▶ commands behind it are judged again, their events written again
 
 Law: the state after recovery is the one that was acknowledged, or the start is refused. What is damaged is
-said loudly and nothing of it is changed. A snapshot or an event log that knows more than the command log means
-that the log has lost its end: refused.
+said loudly and nothing of it is changed. A snapshot or an event log that knows more than the command log
+means that the log has lost its end: refused.
 """
 
 from collections.abc import Iterable, Iterator

@@ -5,9 +5,9 @@ state hash, the header under a checksum. Two are kept; a new one takes the place
 
     0.snapshot, 1.snapshot    header (HEADER) | the parts of the state in use, one after another
 
-The file is written beside, synced, renamed, and the folder synced (engine.disk, `replace`); so a snapshot that
-was not finished is not there. It names the last block of the command log that it contains and the length of
-the event log, both of which are on the medium before it.
+The file is written beside, synced, renamed, and the folder synced (engine.disk, `replace`); so a snapshot
+that was not finished is not there. It names the last block of the command log that it contains and the length
+of the event log, both of which are on the medium before it.
 
     SnapshotError            this snapshot cannot be used: it is damaged, or of another layout or capacity
     NewerSnapshotError       a newer version made it: start that one

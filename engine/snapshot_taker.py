@@ -3,8 +3,8 @@
     between two batches ─▶ fork ─▶ trading goes on
                              └▶ child: sync the event log, write, sync, rename, end ─▶ told, log archived
 
-Law: a snapshot is taken when all that was applied is durable, published and at a block's end; one at a time. One
-that fails or is killed harms nothing: the two older ones stand until a new one is whole.
+Law: a snapshot is taken when all that was applied is durable, published and at a block's end; one at a time.
+One that fails or is killed harms nothing: the two older ones stand until a new one is whole.
 """
 
 import time
@@ -15,40 +15,34 @@ from typing import Final, Protocol
 import structlog
 
 from engine.blocks import Position
-from engine.core.layout import State
+from engine.command_log import CommandLog
+from engine.event_log import EventLog
+from engine.exchange import Exchange
 from engine.forked import Child, Ended, Job
 from engine.snapshot import Snapshot, Snapshots
 
 SNAPSHOT_COMMANDS: Final = 1_000_000  # between two snapshots
-NANOSECONDS: Final = 1_000_000
+NS_PER_MS: Final = 1_000_000
 
 Answer = Callable[[Snapshot | None], None]
 
 
-class Work(Protocol):
+class Begun(Protocol):
     """A job under way."""
 
     def kill(self) -> None:
         """End it now."""
 
 
+Begin = Callable[[Job, Ended], Begun]
+
+
 class Source(Protocol):
     """What a snapshot is taken of."""
 
-    @property
-    def state(self) -> State:
-        """The arrays."""
-
-    @property
-    def position(self) -> Position | None:
-        """The last block of the command log that the state contains."""
-
-    @property
-    def events_bytes(self) -> int:
-        """Length of the event log."""
-
-    def sync_events(self) -> None:
-        """Bring the event log onto the medium; called in the child. Raises OSError."""
+    exchange: Exchange
+    log: CommandLog
+    events: EventLog
 
 
 class SnapshotTaker:
@@ -59,7 +53,7 @@ class SnapshotTaker:
         snapshots: Snapshots,
         source: Source,
         every: int = SNAPSHOT_COMMANDS,
-        begin: Callable[[Job, Ended], Work] = Child,
+        begin: Begin = Child,
         taken: Callable[[], None] = lambda: None,
     ) -> None:
         """Take one every so many commands (0: only when asked); `begin` starts a job beside trading, `taken`
@@ -70,7 +64,7 @@ class SnapshotTaker:
         newest = snapshots.newest()
         self._last = newest.sequence if newest else 0  # sequence of the last one begun
         self._asking: list[Answer] = []
-        self._work: Work | None = None
+        self._work: Begun | None = None
 
     def ask(self, answer: Answer) -> None:
         """Take a snapshot at the next opportunity; `answer` gets it, or None when it failed."""
@@ -78,7 +72,7 @@ class SnapshotTaker:
 
     def between_batches(self) -> None:
         """Begin a snapshot if one is due or asked for; to be called when the disk is at rest."""
-        place = self._source.position
+        place = self._source.log.position
         if self._work is not None or place is None:
             return
         due = self._every and place.sequence - self._last >= self._every
@@ -96,19 +90,19 @@ class SnapshotTaker:
         slot, asking = self._snapshots.next_slot(), self._asking
         self._asking, self._last = [], place.sequence
         started_ns = time.monotonic_ns()
-        job = partial(self._write, slot, place, self._source.events_bytes)
+        job = partial(self._write, slot, place, self._source.events.size)
         try:
             self._work = self._begin(job, partial(self._ended, slot, started_ns, asking))
         except OSError as error:
             self._failed(str(error), asking)
             return
-        pause_ms = (time.monotonic_ns() - started_ns) / NANOSECONDS
+        pause_ms = (time.monotonic_ns() - started_ns) / NS_PER_MS
         structlog.get_logger().info("snapshot begun", sequence=place.sequence, pause_ms=round(pause_ms, 1))
 
     def _write(self, slot: int, place: Position, events_bytes: int) -> None:
         """The child's job."""
-        self._source.sync_events()
-        self._snapshots.write(slot, self._source.state, place, events_bytes)
+        self._source.events.sync()
+        self._snapshots.write(slot, self._source.exchange.state, place, events_bytes)
 
     def _ended(self, slot: int, started_ns: int, asking: list[Answer], trouble: str | None) -> None:
         self._work = None
@@ -116,7 +110,7 @@ class SnapshotTaker:
             self._failed(trouble, asking)
             return
         snapshot = self._snapshots.take_note(slot)
-        took_ms = (time.monotonic_ns() - started_ns) / NANOSECONDS
+        took_ms = (time.monotonic_ns() - started_ns) / NS_PER_MS
         structlog.get_logger().info(
             "snapshot taken",
             sequence=snapshot.sequence,

@@ -80,8 +80,14 @@ class MemoryDisk:
             raise OSError(self.create_error, os.strerror(self.create_error))
         self.files[name] = MemoryFile(self, bytes(size))
 
-    def replace(self, name: str, data: bytes) -> None:
-        self.files[name] = MemoryFile(self, data)
+    def replace(self, name: str, data: bytes | bytearray) -> None:
+        self.files[name] = MemoryFile(self, bytes(data))
+
+    def move(self, name: str, to: "MemoryDisk") -> None:
+        to.files[name] = self.files.pop(name)
+
+    def sync_names(self) -> None:
+        self.before_sync()
 
     def crashed(self, mix: Mix = lambda synced, written: synced) -> "MemoryDisk":
         """The disk as a restart finds it; `mix` decides which unsynced bytes had reached the medium."""

@@ -182,13 +182,13 @@ async def test_subscriber_that_left_is_forgotten_at_once(location: Location) -> 
     async with serving(opened(location)) as engine:
         links = [await EventLink.connect(location.engine_events, after=FIRST_COMMANDS) for _ in range(5)]
         await asyncio.sleep(0.05)
-        there = len(engine._subscribers)
+        there = len(engine.subscribers.tasks)
 
         for link in links:
             link.close()
         await asyncio.sleep(0.1)
 
-        assert (there, len(engine._subscribers)) == (5, 0)
+        assert (there, len(engine.subscribers.tasks)) == (5, 0)
 
 
 async def test_answer_of_many_rows_reaches_a_client_that_reads(location: Location) -> None:
@@ -240,7 +240,7 @@ async def test_stopped_engine_hangs_up_on_everybody_and_takes_its_sockets_away(l
         commands = await CommandLink.connect(location.engine_commands)
         events = await EventLink.connect(location.engine_events, after=0)
 
-    assert (engine.doors, engine._subscribers) == (set(), set())
+    assert (engine.doors, engine.subscribers.tasks) == (set(), set())
     assert not location.engine_commands.exists()
     assert not location.engine_events.exists()
     await asyncio.wait_for(commands.closed(), 5)
