@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import google_crc32c
 import numpy as np
 
-from engine.disk import File
+from engine.disk import Disk, File
 from engine.record_versions import bytes_of_version, converted
 from engine.records import RECORD_BYTES, Records
 from engine.vocabulary import RECORD_VERSION
@@ -115,3 +115,32 @@ def padded(length: int) -> int:
 def block_bytes(count: int) -> int:
     """Bytes of a block of `count` commands with its header and padding."""
     return padded(count * RECORD_BYTES)
+
+
+def segment_numbers(disk: Disk, archive: Disk | None) -> tuple[int, int, int]:
+    """First segment on the disk, first of all that follow each other, last one. Raises CorruptLogError."""
+    here = [name for name in disk.names() if name.endswith(".log")]
+    if here and not here[0][:-4].isdigit():
+        raise CorruptLogError(f"{here[0]} is not a segment of the command log; take it away")
+    there = {name for name in archive.names() if name.endswith(".log")} if archive is not None else set()
+    last_there = max((int(name[:-4]) for name in there if name[:-4].isdigit()), default=0)
+    first_here = int(here[0][:-4]) if here else last_there + 1
+    if there and (not here or first_here > last_there + 1):
+        raise CorruptLogError(
+            f"segment {segment_name(last_there + 1)} is missing; put it back, nothing was changed"
+        )
+    _refuse_gap(here, first_here)
+    first = first_here
+    while segment_name(first - 1) in there:
+        first -= 1
+    return first_here, first, first_here + len(here) - 1
+
+
+def _refuse_gap(segments: list[str], first: int) -> None:
+    for number, name in enumerate(segments, first):
+        if name > segment_name(number) and name[:-4].isdigit():
+            raise CorruptLogError(
+                f"segment {segment_name(number)} is missing; put it back, nothing was changed"
+            )
+        if name != segment_name(number):
+            raise CorruptLogError(f"{name} is not a segment of the command log; take it away")

@@ -31,6 +31,7 @@ from engine.blocks import (
     padded,
     read_block,
     segment_name,
+    segment_numbers,
 )
 from engine.disk import NO_SPACE, Disk, File
 from engine.records import Records
@@ -79,7 +80,9 @@ class CommandLog:
         self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
         self._beside, self._now_s = beside, now_s
         self._archive = archive
-        self._first_here, self._first, self._made = _numbers(disk, archive)  # segments: of `disk`, of all
+        self._first_here, self._first, self._made = segment_numbers(
+            disk, archive
+        )  # segments: of `disk`, of all
         self.position: Position | None = None  # of the last durable block
         self.epoch = 0  # of the last block; after `resume`, of the blocks to come
         self.sequence = 0  # of the last durable command
@@ -94,9 +97,10 @@ class CommandLog:
         self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
         self.trouble: OSError | None = None  # no space for the next segment
 
-    def recover(self, after: Position | None = None) -> Iterator[Records]:
+    def recover(self, after: Position | None = None, *, beside_engine: bool = False) -> Iterator[Records]:
         """Yield the commands (read-only) of every block in order, of those behind `after` if it is given;
-        change nothing. Raises LogError, OSError.
+        change nothing. Beside an engine that appends, damage at the end cannot be told from a block that
+        comes: then it is not looked for. Raises LogError, OSError.
         """
         number, offset = self._behind(after)
         while number <= self._made:
@@ -107,7 +111,8 @@ class CommandLog:
                     self._accept(header, number, offset)
                     offset = self._offset
                     yield records
-                self._refuse_hole(file, number, offset, size)
+                if not beside_engine:
+                    self._refuse_hole(file, number, offset, size)
             finally:
                 file.close()
             number, offset = number + 1, 0
@@ -349,35 +354,6 @@ class CommandLog:
         else:
             self._made += 1
             self.trouble = None
-
-
-def _numbers(disk: Disk, archive: Disk | None) -> tuple[int, int, int]:
-    """First segment on the disk, first of all that follow each other, last one. Raises CorruptLogError."""
-    here = [name for name in disk.names() if name.endswith(".log")]
-    if here and not here[0][:-4].isdigit():
-        raise CorruptLogError(f"{here[0]} is not a segment of the command log; take it away")
-    there = {name for name in archive.names() if name.endswith(".log")} if archive is not None else set()
-    last_there = max((int(name[:-4]) for name in there if name[:-4].isdigit()), default=0)
-    first_here = int(here[0][:-4]) if here else last_there + 1
-    if there and (not here or first_here > last_there + 1):
-        raise CorruptLogError(
-            f"segment {segment_name(last_there + 1)} is missing; put it back, nothing was changed"
-        )
-    _refuse_gap(here, first_here)
-    first = first_here
-    while segment_name(first - 1) in there:
-        first -= 1
-    return first_here, first, first_here + len(here) - 1
-
-
-def _refuse_gap(segments: list[str], first: int) -> None:
-    for number, name in enumerate(segments, first):
-        if name > segment_name(number) and name[:-4].isdigit():
-            raise CorruptLogError(
-                f"segment {segment_name(number)} is missing; put it back, nothing was changed"
-            )
-        if name != segment_name(number):
-            raise CorruptLogError(f"{name} is not a segment of the command log; take it away")
 
 
 __all__ = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol, Self
 
 ZEROES_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 20
 PAGE_BYTES: Final = 4096
 PUNCH_HOLE_KEEP_SIZE: Final = 0x03  # linux/falloc.h
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # what an operator mends by freeing space
@@ -241,7 +242,7 @@ class PosixDisk:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             for offset in range(0, size, len(data) or 1):
-                write_whole(descriptor, offset, memoryview(data)[: size - offset])
+                write_gently(descriptor, offset, memoryview(data)[: size - offset])
             os.fsync(descriptor)
         except OSError:
             beside.unlink(missing_ok=True)
@@ -252,6 +253,15 @@ class PosixDisk:
     def _publish(self, name: str) -> None:
         (self._folder / f"{name}.tmp").rename(self._folder / name)
         self.sync_names()
+
+
+def write_gently(descriptor: int, offset: int, data: memoryview) -> None:
+    """Write all of `data` in pieces, each synced before the next: a sync of another file beside it waits for
+    one piece at most (measured: 166 ms beside 180 MB in one piece). Raises OSError.
+    """
+    for at in range(0, len(data), PIECE_BYTES):
+        write_whole(descriptor, offset + at, data[at : at + PIECE_BYTES])
+        os.fdatasync(descriptor)
 
 
 def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryview) -> None:

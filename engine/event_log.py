@@ -100,6 +100,10 @@ class EventLog:
             events = self._read(offset, rows)
         return events
 
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """The bytes that stand there. Raises OSError."""
+        return self._file.read(offset, length)
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()

@@ -10,13 +10,13 @@ from engine.command_log import CommandLog
 from engine.disk import PosixDisk
 from engine.event_log import EventLog
 from engine.exchange import Exchange, stamped
-from engine.records import RECORD_BYTES, Records, joined
+from engine.records import RECORD_BYTES, Records, commands_of, joined
 from engine.recovery import gathered, recover
 from engine.snapshot import HEADER, SLOTS, Snapshot, Snapshots
 from engine.state_hash import state_hash
 from engine.vocabulary import Command, Mode
 from tests.engine.builders import COIL, REBAR, SMALL, terms
-from tests.engine.fakes import bytes_of, commands_of, deposit, deposits
+from tests.engine.fakes import bytes_of, deposit, deposits
 
 SEGMENT = 1 << 16
 BATCH = 30
@@ -115,11 +115,13 @@ OLDER, NEWER = FIRST_BLOCK + 15 * BATCH, FIRST_BLOCK + 30 * BATCH
 def test_start_replays_only_what_came_behind_the_newest_snapshot(
     lived: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged = []
-    apply = Exchange.apply
-    monkeypatch.setattr(
-        Exchange, "apply", lambda self, batch: judged.append(len(batch)) or apply(self, batch)
-    )
+    judged, apply = list[int](), Exchange.apply
+
+    def counting(exchange: Exchange, batch: Records) -> Records:
+        judged.append(len(batch))
+        return apply(exchange, batch)
+
+    monkeypatch.setattr(Exchange, "apply", counting)
 
     found = again(lived)
 
