@@ -1,9 +1,9 @@
 """The command log as it ships, beside what the disk and the core alone can do, in one process.
 
-    durable_throughput   sequencer + log + core + event log at saturation, beside a bare loop of pwrite and
-                         fdatasync of the very blocks that it wrote, into files made beforehand    mark 0.7
+    durable_throughput   sequencer + log + core + event log at saturation, beside a bare loop of pwrite
+                         and fdatasync of the very blocks that it wrote, into files made before    mark 0.7
     latency_p50          one command at a low rate, from submit to its events being published, beside
-                         pwrite and fdatasync of one block of 4,096 bytes at the same rate         mark 2 at most
+                         pwrite and fdatasync of one block of 4,096 bytes at that rate     mark at most 2
     replay               recovery from the log (read, checked, judged, events written) beside the core
                          alone on the same commands in memory                                      mark 0.5
 
@@ -22,11 +22,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.blocks import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, padded
 from engine.clock import WallClock
@@ -42,6 +42,7 @@ from engine.snapshot import Snapshot, Snapshots
 from engine.snapshot_taker import SnapshotTaker
 from engine.state_hash import state_hash
 from engine.vocabulary import RECORD_VERSION, Command, Flag, Mode, Phase, Side, TimeInForce
+from loadtest.bench import commit, machine
 
 MARKS: Final = {"durable_throughput": 0.7, "latency_p50": 2.0, "replay": 0.5}
 SEED: Final = 20150708
@@ -50,7 +51,7 @@ LEVELS: Final = 4000
 MIDDLE: Final = 2 * LEVELS
 AROUND: Final = 20  # ticks from the middle, of orders that trade
 AHEAD_COMMANDS: Final = 4 * BLOCK_COMMANDS_MAX  # handed to the sequencer before they are durable
-ROUNDS: Final = 5
+SNAPSHOT_EACH: Final = 1_000_000
 LATENCY_COMMANDS: Final = 400
 PAUSE_S: Final = 0.002  # between two commands at a low rate
 BURST_COMMANDS: Final = 20  # at once, while a snapshot is taken
@@ -342,21 +343,38 @@ async def _bursts(
     return times
 
 
-Int64s = npt.NDArray[np.int64]
-
-
-def measure(folder: Path, *, commands: int, resting: int, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
-    """Everything, by the name of its ratio; recovery and pause have none."""
+def measure(folder: Path, *, commands: int, recovered: int, resting: int, rounds: int) -> dict[str, Any]:
+    """The object that --json prints: the ratios with their figures, then recovery and pause."""
     import uvloop
 
     sys.setswitchinterval(1e-4)  # as the engine sets it (design law 3)
     with contextlib.redirect_stdout(sys.stderr):  # what is said of snapshots is no part of the result
-        found = {
+        figures = {
             "durable_throughput": uvloop.run(throughput(folder, commands, rounds)),
             "latency_p50": uvloop.run(latency(folder / "latency", LATENCY_COMMANDS, rounds)),
             "replay": replay(folder / "log", rounds),
-            "recovery": uvloop.run(recovery(folder / "recovery", 3 * commands, commands)),
+        }
+        besides = {
+            "recovery": uvloop.run(recovery(folder / "recovery", recovered, SNAPSHOT_EACH)),
             "snapshot_pause": uvloop.run(pause(folder / "pause", resting)),
         }
     shutil.rmtree(folder)
-    return found
+    return {
+        "ratios": {name: part["ratio"] for name, part in figures.items()},
+        "marks": MARKS,
+        "figures": figures | besides,
+        "machine": machine(),
+        "commit": commit(),
+        "at": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The result for people: each ratio beside its mark, then its figures."""
+    text = [f"{result['at']} · commit {result['commit']} · {result['machine']}", ""]
+    for name, figures in result["figures"].items():
+        ratio, mark = result["ratios"].get(name), MARKS.get(name)
+        bound = "at most" if name == "latency_p50" else "at least"
+        text.append(f"{name}: {ratio} (mark: {bound} {mark})" if mark else f"{name}:")
+        text += [f"    {key}: {value}" for key, value in figures.items() if key != "ratio"]
+    return text
