@@ -131,7 +131,12 @@ class Engine:
             settings.events_kept,
         )
         self.taker = SnapshotTaker(
-            self.snapshots, self, every=settings.snapshot_commands, begin=machine.begin, taken=retention.clear
+            self.snapshots,
+            self,
+            every=settings.snapshot_commands,
+            begin=machine.begin,
+            taken=retention.clear,
+            wake=self.sequencer.wake,
         )
         self.sequencer.between_batches = self.taker.between_batches
 
@@ -229,7 +234,6 @@ class CommandDoor(asyncio.Protocol):
             self._reply(row)
 
         self._engine.taker.ask(answer)
-        self._engine.sequencer.wake()
 
     def _reply(self, rows: Records) -> None:
         self._send(Frame.REPLY, rows)

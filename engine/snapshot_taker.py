@@ -27,6 +27,10 @@ NS_PER_MS: Final = 1_000_000
 Answer = Callable[[Snapshot | None], None]
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Begun(Protocol):
     """A job under way."""
 
@@ -54,13 +58,14 @@ class SnapshotTaker:
         source: Source,
         every: int = SNAPSHOT_COMMANDS,
         begin: Begin = Child,
-        taken: Callable[[], None] = lambda: None,
+        taken: Callable[[], None] = _nothing,
+        wake: Callable[[], None] = _nothing,
     ) -> None:
         """Take one every so many commands (0: only when asked); `begin` starts a job beside trading, `taken`
-        is called after each one that succeeded.
+        is called after each one that succeeded, `wake` has `between_batches` called also when nobody trades.
         """
         self._snapshots, self._source, self._every = snapshots, source, every
-        self._begin, self._taken = begin, taken
+        self._begin, self._taken, self._wake = begin, taken, wake
         newest = snapshots.newest()
         self._last = newest.sequence if newest else 0  # sequence of the last one begun
         self._asking: list[Answer] = []
@@ -69,6 +74,7 @@ class SnapshotTaker:
     def ask(self, answer: Answer) -> None:
         """Take a snapshot at the next opportunity; `answer` gets it, or None when it failed."""
         self._asking.append(answer)
+        self._wake()
 
     def between_batches(self) -> None:
         """Begin a snapshot if one is due or asked for; to be called when the disk is at rest."""
@@ -106,6 +112,8 @@ class SnapshotTaker:
 
     def _ended(self, slot: int, started_ns: int, asking: list[Answer], trouble: str | None) -> None:
         self._work = None
+        if self._asking:
+            self._wake()
         if trouble is not None:
             self._failed(trouble, asking)
             return

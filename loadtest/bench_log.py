@@ -111,7 +111,7 @@ class Bench:
         started = time.perf_counter()
         self.begun = recover(self.log, self.exchange, self.events, self.snapshots)
         self.recovery_s = time.perf_counter() - started
-        self.taker = SnapshotTaker(self.snapshots, self, every)
+        self.taker = SnapshotTaker(self.snapshots, self, every, wake=self._wake)
         self.sequencer: Sequencer | None = None
 
     @asynccontextmanager
@@ -144,6 +144,10 @@ class Bench:
                     sent += len(part)
                     continue
             await sequencer.grown.wait()
+
+    def _wake(self) -> None:
+        if self.sequencer is not None:
+            self.sequencer.wake()
 
     def close(self) -> None:
         """Let go of the files."""

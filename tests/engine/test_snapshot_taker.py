@@ -47,7 +47,7 @@ def taking(
 ) -> SnapshotTaker:
     snapshots = Snapshots(PosixDisk(folder / "snapshots"))
     snapshots.look()
-    taker = SnapshotTaker(snapshots, shard, every, begin)
+    taker = SnapshotTaker(snapshots, shard, every, begin, wake=shard.sequencer.wake)
     shard.sequencer.between_batches = taker.between_batches
     return taker
 
@@ -55,7 +55,6 @@ def taking(
 async def asked(taker: SnapshotTaker, shard: Shard) -> Snapshot | None:
     answer: asyncio.Future[Snapshot | None] = asyncio.get_running_loop().create_future()
     taker.ask(answer.set_result)
-    shard.sequencer.wake()
     return await asyncio.wait_for(answer, 10)
 
 
@@ -120,10 +119,10 @@ async def test_what_is_asked_while_one_is_taken_waits_for_the_next(tmp_path: Pat
         for _ in range(2):
             await shard.sequenced(OPENED)
             taker.ask(lambda snapshot: answers.append(snapshot.sequence if snapshot else 0))
-            taker.between_batches()
+            await asyncio.sleep(0.01)
         jobs.finish()
         assert answers == [1]
-        taker.between_batches()
+        await asyncio.sleep(0.01)  # nobody trades, and yet it is begun
         jobs.finish()
 
     assert answers == [1, 2]
