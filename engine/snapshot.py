@@ -171,7 +171,7 @@ class Snapshots:
         finally:
             file.close()
         if len(raw) < HEADER.itemsize:
-            raise SnapshotError(f"{name}: cut short")
+            raise SnapshotError(f"{name}: the file was cut short")
         header: np.void = np.frombuffer(raw, HEADER)[0]
         if int(header["magic"]) != MAGIC:
             raise SnapshotError(f"{name}: not a snapshot")
@@ -186,7 +186,7 @@ class Snapshots:
         if not sound:
             raise SnapshotError(f"{name}: its header is damaged")
         if self._disk.size(name) != HEADER.itemsize + int(header["body_bytes"]):
-            raise SnapshotError(f"{name}: cut short")
+            raise SnapshotError(f"{name}: the file was cut short")
         if version[1] != RECORD_VERSION or header["layout"].tobytes() != layout_digest():
             raise SnapshotError(f"{name}: made by a version that lays out the state differently")
         return _snapshot(header)
