@@ -1,4 +1,4 @@
-"""engine/RECOVERY.md names every message with which the engine refuses to start, stops, warns, or finds something wrong.
+"""engine/RECOVERY.md names every message with which the engine refuses to start, stops, warns or finds fault.
 
 A message is known by its longest piece of plain text: the page must have it, word for word.
 """
@@ -14,7 +14,7 @@ from engine.inspection import ToolError
 
 ENGINE = Path(__file__).parents[2] / "engine"
 FAMILIES = (blocks.LogError, location.LocationError, settings.SettingsError, ToolError)
-SHORTEST = 12  # characters of a piece that says something
+SHORTEST = 10  # characters of a piece that says something
 
 
 def family() -> set[str]:
@@ -30,7 +30,7 @@ def family() -> set[str]:
 def pieces(node: ast.expr) -> list[str]:
     """The pieces of plain text of a message."""
     if isinstance(node, ast.JoinedStr):
-        return [part.value for part in node.values if isinstance(part, ast.Constant)]
+        return [str(part.value) for part in node.values if isinstance(part, ast.Constant)]
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
