@@ -18,7 +18,7 @@ import structlog
 from engine.clock import Clock, SteppedClock
 from engine.command_log import SEGMENT_BYTES, CommandLog, CorruptLogError, LogError, LogFullError
 from engine.disk import NO_SPACE, Disk
-from engine.event_log import EventLog
+from engine.event_log import RESERVE_BYTES, EventLog
 from engine.exchange import Exchange
 from engine.frames import COMMANDS_MAX, FRAME_RECORDS_MAX, Frame, FrameReader, LinkError, frame
 from engine.instruments import load_instruments
@@ -62,6 +62,7 @@ class Settings:
                 f"LECONG_LOG_SEGMENT_MIB is {mib!r}; it must be a whole number from 1 to {SEGMENT_MIB_MAX}"
             )
         self.segment_bytes = int(mib) * MIB
+        self.reserve_bytes = RESERVE_BYTES
         self.products = load_instruments()
 
 
@@ -94,7 +95,7 @@ class Engine:
         )
         self.exchange = exchange or Exchange()
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
-        self.events = EventLog(folder.grow("events.log"))
+        self.events = EventLog(folder.grow("events.log"), settings.reserve_bytes)
         replay(self.log, self.exchange, self.events)
         self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
