@@ -124,11 +124,17 @@ class CommandLog:
         self.trouble: OSError | None = None  # no space for the next segment
 
     def recover(self) -> Iterator[Records]:
-        """Yield every block's commands (read-only) in order; change nothing. Raises LogError, OSError."""
+        """Yield every block's commands (read-only) in order; change no byte. Raises LogError, OSError.
+
+        What a killed engine wrote and had not synced is in the page cache only: it is synced before it
+        counts, or a power cut would take back what this start has told the world.
+        """
+        self._disk.sync_names()
         for number in range(1, self._made + 1):
             name = segment_name(number)
             file, size, offset = self._disk.open(name), self._disk.size(name), 0
             try:
+                file.sync()
                 while (found := self._following_block(file, number, offset, size)) is not None:
                     header, records = found
                     offset += block_bytes(len(records))

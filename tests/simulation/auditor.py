@@ -8,6 +8,7 @@ Law: the auditor believes what clients were told. It keeps its own copy of the l
 from that copy alone; so a snapshot, a retained segment or a cache that is wrong shows as a difference.
 """
 
+import random
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,7 @@ from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, client_or
 from engine.service import Engine
 from engine.vocabulary import Command, Event, Flag, Reason, wire_name
 from tests.simulation import books
-from tests.simulation.disk import Entries, Inode, SimulatedFolder
+from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
 from tests.simulation.process import Process
 from tests.simulation.programs import CAPACITY
 from tests.simulation.report import Violation
@@ -39,7 +40,7 @@ Key = tuple[int, str]  # account, client order id
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """What a client was told of one request: its place in the log, and the outcome in the engine's numbers."""
+    """What a client was told of one request: its place in the log, the outcome in the engine's numbers."""
 
     account: int
     key: str  # client order id, or that of the order that was canceled
@@ -47,13 +48,6 @@ class Acknowledgement:
     kind: Event
     outcome: tuple[Any, ...]
     duplicate: bool = False
-
-
-class AuditFolder(SimulatedFolder):
-    """Reads without being a point of I/O."""
-
-    def at(self, kind: str) -> None:
-        """Nothing happens to the auditor."""
 
 
 class Auditor:
@@ -121,7 +115,7 @@ class Auditor:
         before = self.sequence
         offset = 0
         known = joined(self.commands) if self.commands else None
-        for block in CommandLog(self._folder()).recover():
+        for block in CommandLog(self._copy()).recover():
             overlap = max(0, min(len(block), before - offset))
             if known is not None and overlap:
                 same = as_words(block[:overlap]) == as_words(known[offset : offset + overlap])
@@ -134,10 +128,14 @@ class Auditor:
             text = f"the log ends at {offset}; {before} were recovered before, {self.published} published"
             raise Violation("loss", text)
 
-    def _folder(self) -> AuditFolder:
+    def _copy(self) -> SimulatedFolder:
+        """The log as a program would find it now, on a disk of its own: reading it heals nothing."""
+        entries = Entries()
         path = str(self._world.location.engine / "commands")
-        entries = self._world.disk.folders.setdefault(path, Entries())
-        return AuditFolder(self._world.disk, Process("auditor"), entries)
+        for name, inode in self._world.disk.folders.get(path, entries).seen.items():
+            entries.seen[name] = Inode(inode.seen, inode.seen)
+        disk = SimulatedDisk(random.Random(0), lambda process, kind: None)
+        return SimulatedFolder(disk, Process("auditor"), entries)
 
     def _take(self, commands: Records) -> None:
         """Apply new commands of the log and note their outcomes."""
@@ -153,9 +151,8 @@ class Auditor:
             if key in self.first:
                 raise Violation("double", f"{key} was executed twice, the second time as {row['sequence']}")
             self.first[key] = outcome(row)
-        for number in set(events.view(CASH)["outbox"][_of_settlement(events)].tolist()):
-            count = self._world.report.counts
-            count["settlement commands applied"] += 1
+        applied = len(np.unique(events.view(CASH)["outbox"][_of_settlement(events)]))
+        self._world.report.counts["settlement commands applied"] += applied
 
     def _check_acknowledged(self) -> None:
         """Every acknowledgement stands in the log with its outcome. Raises Violation."""
@@ -201,26 +198,18 @@ class Auditor:
     def flip_a_bit(self) -> None:
         """Damage a copy of the log: recovery must refuse it, or give up its last block and no more."""
         dice, report = self._world.dice, self._world.report
-        folder = self._folder()
-        names = [name for name in folder.names() if name.endswith(".log")]
-        copy = Entries()
-        for name in names:
-            content = bytes(folder._entries.seen[name].seen)
-            copy.seen[name] = Inode(content, content)
-        whole = [block.tobytes() for block in CommandLog(self._folder()).recover()]
+        whole = [block.tobytes() for block in CommandLog(self._copy()).recover()]
+        damaged = self._copy()
         if not whole:
             return
-        name = dice.choice(names)
-        content = copy.seen[name].seen
+        name = dice.choice(damaged.names())
+        content = damaged.entries.seen[name].seen
         used = max(len(bytes(content).rstrip(b"\0")), 1)
         at = dice.randrange(used)
         content[at] ^= 1 << dice.randrange(8)
         report.faults["bit flip"] += 1
         try:
-            found = [
-                block.tobytes()
-                for block in CommandLog(AuditFolder(self._world.disk, Process("auditor"), copy)).recover()
-            ]
+            found = [block.tobytes() for block in CommandLog(damaged).recover()]
         except CorruptLogError:
             report.counts["bit flips refused"] += 1
             return

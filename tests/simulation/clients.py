@@ -238,13 +238,12 @@ class Trader(Client):
                 self._note(request, answer)
 
     def _note(self, request: Request, answer: Any) -> None:
-        if request.op != "cancel_order" and "sequence" in answer:
-            self.world.auditor.acknowledged(self._told(request, answer))
-        elif request.op == "cancel_order" and answer["ok"]:
+        cancels = request.op == "cancel_order"
+        if answer["ok"] or ("sequence" in answer and not cancels):
             self.world.auditor.acknowledged(self._told(request, answer))
         if request.answer is None:
             request.answer = answer
-            if request.op != "cancel_order":
+            if not cancels:
                 self._answered.append(request)
 
     def _told(self, request: Request, answer: Any) -> Acknowledgement:

@@ -1,6 +1,6 @@
-"""A database in memory behind asyncpg's connection: transactions that commit whole, or break with an outcome unknown.
+"""A database in memory behind asyncpg's connection: a transaction commits whole, or breaks, outcome unknown.
 
-    connection ─▶ transaction (own writes) ──commit──▶ tables     a crash before it leaves nothing, behind it all
+    connection ─▶ transaction (own writes) ──commit──▶ tables     a crash before it: nothing, behind it: all
 
 Law: what a transaction wrote is seen by others only once it is committed; one transaction writes at a time;
 a primary key stands once. The statements are those of settlement/queries.sql, each as a function of the same

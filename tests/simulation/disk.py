@@ -24,7 +24,7 @@ EIO_FATES: Final = ("lost", "kept", "mixed")
 class Inode:
     """The bytes of one file: as programs see them, and as they stand on the medium."""
 
-    def __init__(self, content: bytes, kept: bytes) -> None:
+    def __init__(self, content: bytes | bytearray, kept: bytes | bytearray) -> None:
         self.seen, self.kept = bytearray(content), bytearray(kept)
         self.dirty: dict[int, None] = {}  # sectors written since the last sync
 
@@ -115,7 +115,7 @@ class SimulatedFolder:
     """The port engine.disk.Folder."""
 
     def __init__(self, disk: SimulatedDisk, process: Process, entries: Entries) -> None:
-        self._disk, self._process, self._entries = disk, process, entries
+        self._disk, self._process, self.entries = disk, process, entries
 
     def at(self, kind: str) -> None:
         """A point of I/O: the process may be killed here. Raises Killed."""
@@ -127,16 +127,16 @@ class SimulatedFolder:
     def names(self) -> list[str]:
         """The files of the folder."""
         self.at("disk.names")
-        return sorted(self._entries.seen)
+        return sorted(self.entries.seen)
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
-        return len(self._entries.seen[name].seen)
+        return len(self.entries.seen[name].seen)
 
     def open(self, name: str) -> "SimulatedFile":
         """Open a file."""
         self.at("disk.open")
-        return SimulatedFile(self, self._disk, self._entries.seen[name])
+        return SimulatedFile(self, self._disk, self.entries.seen[name])
 
     def create(self, name: str, size: int) -> None:
         """A file of zeroes, whole or not at all."""
@@ -155,20 +155,20 @@ class SimulatedFolder:
     def _publish(self, name: str, inode: Inode, kind: str) -> None:
         self.at(f"disk.{kind}.sync")
         self.at(f"disk.{kind}.rename")
-        self._entries.seen[name] = inode
+        self.entries.seen[name] = inode
         self.at(f"disk.{kind}.renamed")
-        self._entries.kept[name] = inode
+        self.entries.kept[name] = inode
         self.at(f"disk.{kind}.published")
 
     def sync_names(self) -> None:
         """What `names` tells is on the medium."""
         self.at("disk.sync_names")
-        self._entries.kept = dict(self._entries.seen)
+        self.entries.kept = dict(self.entries.seen)
 
     def grow(self, name: str) -> "SimulatedGrowingFile":
         """A file that grows."""
         self.at("disk.grow")
-        inode = self._entries.seen.setdefault(name, Inode(b"", b""))
+        inode = self.entries.seen.setdefault(name, Inode(b"", b""))
         return SimulatedGrowingFile(self, self._disk, inode)
 
 

@@ -49,7 +49,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.network = network
         self._dice = dice
         self._selector = _Selector(self)
-        self.set_task_factory(create_task)  # type: ignore[arg-type]
+        self.set_task_factory(create_task)
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -94,12 +94,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Listen at a path."""
         return self.network.listen(protocol_factory, str(path))
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]
         """No signals here: programs are killed."""
 
 
 class Later:
-    """Work beside the log (engine.command_log.Work): it runs when its time comes, or when it is waited for."""
+    """Work beside the log (engine.command_log.Work): it runs when its time comes, or when waited for."""
 
     def __init__(self, loop: VirtualLoop, delay_s: float, work: Callable[[], None]) -> None:
         self._work: Callable[[], None] | None = work

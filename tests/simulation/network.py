@@ -1,7 +1,7 @@
 """Unix sockets without a kernel: bytes in order, in pieces, after a while, until the link is cut.
 
-Law: a link delivers a prefix of what was written, in order, and tells both ends when it is over; which prefix,
-in which pieces and when, the seed decides.
+Law: a link delivers a prefix of what was written, in order, and tells both ends when it is over; which
+prefix, in which pieces and when, the seed decides.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 Law: what a killed program still computes reaches nobody. Its sockets, its disk and its database connections
 are dead before anything else happens, then its tasks are canceled; so a `finally` that runs late is harmless.
 
-    Killed    raised into a program by its dead ports; a BaseException, so that no handler takes it for trouble
+    Killed    raised into a program by its dead ports; a BaseException, so that no handler catches it
 """
 
 import asyncio
