@@ -153,6 +153,9 @@ class Auditor:
             self.first[key] = outcome(row)
         applied = len(np.unique(events.view(CASH)["outbox"][_of_settlement(events)]))
         self._world.report.counts["settlement commands applied"] += applied
+        repeated, duplicates = events["kind"] == Event.REPEATED, events["flags"] & Flag.DUPLICATE != 0
+        self._world.report.counts["settlement commands repeated"] += int(repeated.sum())
+        self._world.report.counts["orders repeated"] += int(duplicates.sum())
 
     def _check_acknowledged(self) -> None:
         """Every acknowledgement stands in the log with its outcome. Raises Violation."""
@@ -286,10 +289,14 @@ def check_conserved(exchange: Exchange, events: Records) -> None:
 
 
 def check_once(events: Records) -> None:
-    """Sequences rise without a gap, and settlement's numbers were applied once each. Raises Violation (8)."""
+    """Sequences rise without a gap, time never falls, settlement's numbers were applied once each. Raises
+    Violation (laws 2, 8).
+    """
     sequences = np.unique(events["sequence"])
     if not np.array_equal(sequences, np.arange(1, len(sequences) + 1)):
         raise Violation("regress", "the events' sequences have a gap")
+    if (np.diff(events["time_ns"]) < 0).any():
+        raise Violation("regress", "a time stamp is below an earlier one")
     numbers = Counter(events.view(CASH)["outbox"][_of_settlement(events)].tolist())
     twice = [number for number, count in numbers.items() if count > 1]
     if twice:

@@ -30,6 +30,8 @@ COIL_PRICES: Final = (205_000, 213_000)
 PAUSE_S: Final = (0.001, 0.05)
 RETRY_S: Final = (0.05, 0.4)
 BURST_MAX: Final = 4
+LANES: Final = 3
+MOVEMENT_S: Final = (0.005, 0.3)
 REPEAT_SHARE: Final = 0.12
 OLDER_RESUME_SHARE: Final = 0.4
 # Refusals after which the same request may be sent again: nothing was consumed.
@@ -140,8 +142,12 @@ class Operator(Client):
         """Set the traders up, then move money and goods while they trade."""
         for trader in self._traders:
             await self._admit(trader)
+        await asyncio.gather(*(self._lane(movements // LANES) for _ in range(LANES)))
+
+    async def _lane(self, movements: int) -> None:
+        """Some movements, one after the other; other lanes go on beside."""
         for _ in range(movements):
-            await asyncio.sleep(self.dice.uniform(0.02, 0.5))
+            await asyncio.sleep(self.dice.uniform(*MOVEMENT_S))
             trader = self.dice.choice(self._traders)
             await self.dice.choice((self._pay, self._take_out, self._register))(trader)
 

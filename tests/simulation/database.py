@@ -118,6 +118,13 @@ class Transaction:
         self._database = database
         self._writes: dict[str, dict[Any, Fields]] = {}
 
+    @property
+    def purpose(self) -> str:
+        """What it is for: to post a batch, to write something else, or to read."""
+        if not self._writes:
+            return "read"
+        return "post" if "settlement_cursor" in self._writes else "write"
+
     async def lock(self) -> None:
         """Wait for the right to write."""
         await self._database.lock(self)
@@ -218,10 +225,11 @@ class DatabaseConnection:
     async def _commit(self, transaction: Transaction) -> None:
         self._committing = True
         try:
-            await self._at("sql.commit")
+            what = transaction.purpose
+            await self._at(f"sql.{what}.commit")
             transaction.commit()
             self._transaction = None
-            await self._at("sql.committed")
+            await self._at(f"sql.{what}.committed")
         finally:
             self._committing = False
 

@@ -144,7 +144,7 @@ class World:
     async def _work(self, clients: list[Client]) -> None:
         operator, *traders = clients
         assert isinstance(operator, Operator)
-        work: list[Coroutine[Any, Any, None]] = [operator.run(max(2, self._requests // 4))]
+        work: list[Coroutine[Any, Any, None]] = [operator.run(max(3, self._requests // 2))]
         work += [trader.run(self._requests) for trader in traders if isinstance(trader, Trader)]
         await asyncio.gather(*work)
         self._keeping = [asyncio.ensure_future(self._keep(trader)) for trader in traders]
@@ -181,7 +181,7 @@ class World:
             self.report.counts["engine ended by a failing disk"] += 1
         else:
             text = "".join(traceback.format_exception(error)) if error else "it returned"
-            law = "recovery" if isinstance(error, LogError) else "program"
+            law = "loss" if isinstance(error, LogError) else "program"  # a log that it refuses is lost
             self.violated(Violation(law, f"{name} ended by itself: {text}"))
 
     async def _end(self, clients: list[Client]) -> None:
