@@ -99,13 +99,18 @@ class CommandLog:
 
     def recover(self, after: Position | None = None, *, beside_engine: bool = False) -> Iterator[Records]:
         """Yield the commands (read-only) of every block in order, of those behind `after` if it is given;
-        change nothing. Beside an engine that appends, damage at the end cannot be told from a block that
+        change no byte. Beside an engine that appends, damage at the end cannot be told from a block that
         comes: then it is not looked for. Raises LogError, OSError.
+
+        What a killed engine wrote and had not synced is in the page cache only: it is synced before it
+        counts, or a power cut would take back what this start has told the world.
         """
+        self._disk.sync_names()
         number, offset = self._behind(after)
         while number <= self._made:
             file, size = self._opened(number)
             try:
+                file.sync()
                 while (found := self._following_block(file, number, offset, size)) is not None:
                     header, records = found
                     self._accept(header, number, offset)

@@ -64,7 +64,7 @@ class Engine:
         )
         self.exchange = exchange or Exchange()
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
-        self.events = EventLog(folder.grow("events.log"))
+        self.events = EventLog(folder.grow("events.log"), settings.reserve_bytes)
         self.snapshots = Snapshots(machine.disk(location.engine / "snapshots"))
         recover(self.log, self.exchange, self.events, self.snapshots)
         self.epoch = next_epoch(folder, self.log.epoch)

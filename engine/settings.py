@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from engine.command_log import SEGMENT_BYTES
+from engine.event_log import RESERVE_BYTES
 from engine.instruments import load_instruments
 from engine.retention import EVENTS_KEPT
 from engine.snapshot_taker import SNAPSHOT_COMMANDS
@@ -34,6 +35,7 @@ class Settings:
         self.segment_bytes = mib * MIB
         self.snapshot_commands = _number("LECONG_SNAPSHOT_COMMANDS", SNAPSHOT_COMMANDS, 0, SEQUENCE_MAX)
         self.events_kept = _number("LECONG_EVENTS_KEPT", EVENTS_KEPT, 0, SEQUENCE_MAX)
+        self.reserve_bytes = RESERVE_BYTES
         self.products = load_instruments()
 
 

@@ -55,6 +55,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
         self.syncs = 0
+        self.named: list[str] = []  # what the folder held when it was last synced
         self.fail_at_sync: int | None = None
         self.full_after: int | None = None  # files that fit
         self.create_error: int = errno.ENOSPC
@@ -88,7 +89,7 @@ class MemoryDisk:
         to.files[name] = self.files.pop(name)
 
     def sync_names(self) -> None:
-        self.before_sync()
+        self.named = sorted(self.files)
 
     def crashed(self, mix: Mix = lambda synced, written: synced) -> "MemoryDisk":
         """The disk as a restart finds it; `mix` decides which unsynced bytes had reached the medium."""
