@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CAPACITY: Final = Capacity(orders=512, levels=4096, instruments=16, accounts=16, lots=64, day=1024)
 SEGMENT_BYTES: Final = 1 << 19  # the smallest that holds the largest block is 516 KiB; blocks here are small
 RESERVE_BYTES: Final = 1 << 16
-SNAPSHOT_COMMANDS: Final = 40
+SNAPSHOT_COMMANDS: Final = 3  # the first crashes come early
 REBAR, COIL = "RB20-12-SG", "HC5.75-LG"
 MAKING_S: Final = (0.001, 0.1)  # a segment
 FRAME: Final = struct.Struct("<BI")  # of the simulated WebSocket, client to server: kind, length
