@@ -10,7 +10,7 @@ import pytest
 import engine.command_log
 import engine.service
 import settlement.store
-from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC, CommandLog
+from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC
 from engine.disk import Disk, File
 from engine.exchange import Exchange
 from engine.records import COMMAND, RECORD_BYTES, Records
