@@ -3,12 +3,17 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 from multiprocessing import get_context
+from typing import Final
 
 import click
 
+from tests.simulation.faults import KINDS, Strike
 from tests.simulation.report import Report
 from tests.simulation.world import Stage, simulate
+
+SWEEP_REQUESTS: Final = 4  # of each trader
 
 
 def seeds_of(text: str) -> range:
@@ -28,6 +33,22 @@ def run_many(seeds: range) -> Report:
     return total
 
 
+def sweep(program: str, seed: int) -> Report:
+    """One seed without faults, then again for every point of I/O of a program with a crash just there."""
+    total = Report()
+    with Stage() as folder:
+        calm = simulate(seed, folder, requests=SWEEP_REQUESTS, faults=0)
+        total.add(calm)
+        for step in range(1, calm.counts[f"points of {program}"] + 1):
+            for power in (False, True):
+                strike = Strike(program, step, power)
+                report = simulate(seed, folder, requests=SWEEP_REQUESTS, strike=strike)
+                for failure in report.failures:
+                    failure["strike"] = asdict(strike)
+                total.add(report)
+    return total
+
+
 def shrink(seed: int) -> tuple[int, int]:
     """The fewest faults, and with them the fewest requests, with which the seed still fails."""
     with Stage() as folder:
@@ -44,12 +65,23 @@ def shrink(seed: int) -> tuple[int, int]:
 @click.option("--seeds", default="100", show_default=True, help="COUNT, or FIRST..LAST.")
 @click.option("--requests", default=24, show_default=True, help="Requests of each trader (with --seed).")
 @click.option("--faults", type=int, help="As many faults at most (with --seed); else drawn from the seed.")
+@click.option("--sweep", "swept", type=click.Choice(tuple(KINDS)), help="Crash at every point (with --seed).")
 @click.option("--jobs", default=1, show_default=True, help="Processes that share the seeds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def main(seed: int | None, seeds: str, requests: int, faults: int | None, jobs: int, as_json: bool) -> None:
+def main(
+    seed: int | None,
+    seeds: str,
+    requests: int,
+    faults: int | None,
+    swept: str | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
     """Run the exchange in one process from a seed; exit status 1 if a law was broken."""
     started = time.monotonic()
-    if seed is not None:
+    if swept is not None:
+        report = sweep(swept, seed or 0)
+    elif seed is not None:
         with Stage() as folder:
             report = simulate(seed, folder, requests=requests, faults=faults, verbose=not as_json)
     else:

@@ -16,12 +16,13 @@ from tests.simulation.process import Process
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-FAULTS_MAX: Final = 14
+FAULTS_MAX: Final = 18
 FUSE_STEPS: Final = (12, 80, 400)  # shortest, usual, longest fuse that burns at every point
 AGAIN_STEPS: Final = 40  # longest fuse of a second strike: recovery and a little more
 CHOSEN_STEPS: Final = 6  # longest fuse that burns at points of one kind only
 CHOSEN_SHARE: Final = 0.6
-FUSE_SHARE: Final = 0.7  # of the runs of a program that have one, while faults are left
+# Of the runs of a program, those that have a fuse while faults are left.
+FUSE_SHARE: Final = {"engine": 0.8, "settlement": 0.7, "gateway-1": 0.25, "gateway-2": 0.25}
 POWER_SHARE: Final = 0.35  # of the fuses that cut the power
 DATABASE_SHARE: Final = 0.4  # of the fuses that burn down at a statement and end the database instead
 AGAIN_SHARE: Final = 0.35  # of the crashes that are followed by one more, soon after the restart
@@ -35,10 +36,10 @@ EXCUSED: Final = frozenset({errno.EIO, errno.ENOSPC})
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "engine": (
         "disk.names", "disk.sync_names", "disk.open", "disk.write", "disk.write.middle", "disk.written",
-        "disk.written", "disk.sync", "disk.sync", "disk.synced", "disk.create", "disk.create.sync", "disk.create.rename",
-        "disk.create.renamed", "disk.create.published", "disk.replace", "disk.replace.sync",
-        "disk.replace.rename", "disk.replace.renamed", "disk.replace.published", "disk.grow", "events.write",
-        "events.written", "events.reserve", "events.cut", "link.write",
+        "disk.written", "disk.sync", "disk.sync", "disk.synced", "disk.create", "disk.create.sync",
+        "disk.create.rename", "disk.create.renamed", "disk.create.published", "disk.replace",
+        "disk.replace.sync", "disk.replace.rename", "disk.replace.renamed", "disk.replace.published",
+        "disk.grow", "events.write", "events.written", "events.reserve", "events.cut", "link.write",
     ),
     "settlement": (
         "link.write", "sql.post.commit", "sql.post.committed", "sql.post.committed", "sql.write.commit",
@@ -61,13 +62,24 @@ class Fuse:
     steps: int
     kind: str | None
     power: bool
+    sure: bool = False  # burns down whatever else has happened
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One crash at one point of the first run of one program, and no other fault."""
+
+    program: str
+    step: int
+    power: bool
 
 
 class Faults:
     """The faults of one seed, a limited number of them."""
 
-    def __init__(self, world: "World", most: int | None) -> None:
+    def __init__(self, world: "World", most: int | None, strike: Strike | None = None) -> None:
         self._world, dice = world, world.dice
+        self._strike = strike
         self._left = dice.randrange(FAULTS_MAX + 1) if most is None else most
         self._pause_s = dice.choice(PAUSES_S)
         self._fuses: dict[Process, Fuse] = {}
@@ -76,13 +88,16 @@ class Faults:
 
     def arm(self, process: Process) -> None:
         """A program begins: perhaps its end is near."""
-        dice = self._world.dice
-        if self._left <= 0 or self._calm:
+        dice, strike = self._world.dice, self._strike
+        if strike is not None and strike.program == process.name:
+            self._strike = None
+            self._fuses[process] = Fuse(strike.step, None, strike.power, sure=True)
+        if self._left <= 0 or self._calm or process in self._fuses:
             return
         if process.name in self._again:
             self._again.discard(process.name)
             self._fuses[process] = Fuse(dice.randrange(1, AGAIN_STEPS + 1), None, dice.random() < 0.5)
-        elif dice.random() < FUSE_SHARE:
+        elif dice.random() < FUSE_SHARE[process.name]:
             power = dice.random() < POWER_SHARE
             if dice.random() < CHOSEN_SHARE:
                 kind = dice.choice(KINDS[process.name])
@@ -100,7 +115,9 @@ class Faults:
         if fuse.steps > 0:
             return
         del self._fuses[process]
-        if self._left > 0 and not self._calm:
+        if fuse.sure:
+            self._crash(process, kind, power=fuse.power)
+        elif self._left > 0 and not self._calm:
             self._left -= 1
             if kind.startswith("sql.") and self._world.dice.random() < DATABASE_SHARE:
                 self._world.report.crashes[f"{kind} (database)"] += 1

@@ -15,6 +15,7 @@ import logging
 import random
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,7 @@ from tests.simulation.auditor import Auditor
 from tests.simulation.clients import Client, Operator, Trader, seed_of
 from tests.simulation.database import Database
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Faults, Strike
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.process import Killed, Process
@@ -60,7 +61,16 @@ class SimulatedClock:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, folder: Path, *, requests: int, faults: int | None, verbose: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        *,
+        requests: int,
+        faults: int | None,
+        strike: Strike | None,
+        verbose: bool,
+    ) -> None:
         self.seed, self.verbose = seed, verbose
         self.dice = random.Random(seed)
         self.report = Report(seeds=1)
@@ -74,7 +84,8 @@ class World:
         self.gateways = ["gateway-1", "gateway-2"]
         self.segment_bytes = self.dice.choice(SEGMENT_BYTES)
         self.running: dict[str, Process] = {}
-        self.faults = Faults(self, faults)
+        self.faults = Faults(self, faults, strike)
+        self.steps: Counter[str] = Counter()  # points passed by the first run of each program
         self._requests = requests
         self._keeping: list[asyncio.Task[None]] = []
         self._over = False
@@ -91,6 +102,7 @@ class World:
     def point(self, process: Process, kind: str) -> None:
         """A point of I/O of a program: counted, and now and then its last."""
         self.report.points[kind] += 1
+        self.steps[process.name] += 1
         if process.alive:
             self.faults.at(process, kind)
 
@@ -251,10 +263,12 @@ def simulate(
     *,
     requests: int = 24,
     faults: int | None = None,
+    strike: Strike | None = None,
     verbose: bool = False,
 ) -> Report:
     """Run one seed; its failures stand in the report."""
-    world = World(seed, folder, requests=requests, faults=faults, verbose=verbose)
+    most = faults if strike is None else 0
+    world = World(seed, folder, requests=requests, faults=most, strike=strike, verbose=verbose)
     loop = VirtualLoop(random.Random(seed), world.network)
     silent = io.StringIO()
     try:
@@ -269,6 +283,8 @@ def simulate(
     if world.violation is not None:
         law = getattr(world.violation, "law", "assertion")
         world.report.failures.append({"seed": seed, "law": law, "message": str(world.violation)})
+    for name, steps in world.steps.items():
+        world.report.counts[f"points of {name}"] += steps
     return world.report
 
 
