@@ -232,6 +232,29 @@ def test_snapshot_of_another_exchange_refuses(lived: House, tmp_path: Path) -> N
     refuse(lived, "or it is another exchange's")
 
 
+def test_snapshot_of_another_history_of_the_same_log_refuses(lived: House, tmp_path: Path) -> None:
+    """An older copy of the folder was restored, and went on by itself."""
+    older = tmp_path / "older"
+    house = House(older).start()
+    house.trade(1)
+    house.close()
+    shutil.copytree(older, tmp_path / "newer")
+    histories = []
+    for folder, accounts in ((older, 1), (tmp_path / "newer", 2)):
+        house = House(folder).start()
+        house._sequence(commands_of(*(deposit(accounts, 5) for _ in range(BATCH))))
+        house.snapshot()
+        histories.append(house.close())
+    first, second = histories
+    assert first.log.position is not None
+    assert second.log.position is not None
+    assert first.log.position[:4] == second.log.position[:4]
+    shutil.rmtree(first.folder / "snapshots")
+    shutil.copytree(second.folder / "snapshots", first.folder / "snapshots")
+
+    refuse(first, "that the command log does not hold")
+
+
 def test_event_log_that_is_gone_is_derived_again_from_the_whole_log(lived: House) -> None:
     events = lived.stored_events()
     (lived.folder / "events.log").unlink()
