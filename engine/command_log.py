@@ -39,6 +39,7 @@ from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
+SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
 
@@ -285,10 +286,13 @@ class CommandLog:
 
     def _refuse_hole(self, file: File, number: int, offset: int, size: int) -> None:
         """Scan behind the first invalid block: a valid one there means corruption in the middle."""
-        for later in range(offset + BLOCK_ALIGNMENT, size, BLOCK_ALIGNMENT):
-            found = read_block(file, number, later, size)
-            if found is not None and (self._block == 0 or int(found[0]["log"]) == self._log):
-                raise self._damage(f"{segment_name(number)}, offset {later}")
+        for first in range(offset + BLOCK_ALIGNMENT, size, SCAN_BYTES):
+            raw = file.read(first, SCAN_BYTES)
+            words = np.frombuffer(raw[: len(raw) // 8 * 8], "<u8")[:: BLOCK_ALIGNMENT // 8]
+            for later in first + BLOCK_ALIGNMENT * np.flatnonzero(words == MAGIC):
+                found = read_block(file, number, int(later), size)
+                if found is not None and (self._block == 0 or int(found[0]["log"]) == self._log):
+                    raise self._damage(f"{segment_name(number)}, offset {later}")
 
     def _damage(self, later: str) -> CorruptLogError:
         return CorruptLogError(

@@ -94,7 +94,7 @@ def bench(as_json: bool, append: bool, only: tuple[str, ...], data: Path, port: 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--append", is_flag=True, help="Append to loadtest/RESULTS.md.")
-@click.option("--commands", default=500_000, show_default=True, type=click.IntRange(20_000))
+@click.option("--commands", default=1_000_000, show_default=True, type=click.IntRange(20_000))
 @click.option("--recovered", default=3_000_000, show_default=True, type=click.IntRange(1000))
 @click.option("--resting", default=1_000_000, show_default=True, type=click.IntRange(1000, 2_000_000))
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))

@@ -4,8 +4,8 @@
                          and fdatasync of the very blocks that it wrote, into files made before    mark 0.7
     latency_p50          one command at a low rate, from submit to its events being published, beside
                          pwrite and fdatasync of one block of 4,096 bytes at that rate     mark at most 2
-    replay               recovery from the log (read, checked, judged, events written) beside the core
-                         alone on the same commands in memory                                      mark 0.5
+    replay               recovery from the log (read from the medium, checked, judged, events written over
+                         those that stand there) beside the core alone on the same commands        mark 0.5
 
 Besides: recovery with a snapshot each million commands, and what a snapshot of many resting orders costs
 traders. Ratios are medians of rounds in which both sides take turns. Commands are limit orders of 64 funded
@@ -253,7 +253,6 @@ def replay(folder: Path, rounds: int) -> dict[str, Any]:
     """Recovery of the log in `folder` beside the core on the same commands, taking turns."""
     pairs, hashes = [], set()
     for _ in range(rounds):
-        (folder / "events.log").unlink(missing_ok=True)
         found = Bench(folder)
         hashes.add(state_hash(found.exchange.state))
         batches = [block.copy() for block in CommandLog(PosixDisk(folder / "commands")).recover()]
