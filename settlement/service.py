@@ -44,7 +44,9 @@ class Service:
         self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
-        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted)
+        self.settler = Settler(
+            self._store, self._event_link, default_terms(), self._posted, self.outbox.look_again
+        )
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
 
     async def run(self, *, traders: bool) -> None:
