@@ -97,7 +97,10 @@ class Database:
             await turn
 
     def unlock(self, transaction: "Transaction") -> None:
-        """The transaction is over: the next one writes."""
+        """The transaction is over: the next one writes; should it still wait itself, it hears of its end."""
+        for waiting, turn in self._queue:
+            if waiting is transaction and not turn.done():
+                turn.set_result(None)
         self._queue = deque(each for each in self._queue if each[0] is not transaction)
         if self._writer is transaction:
             self._writer = None
