@@ -48,7 +48,9 @@ class Service:
         self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
-        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted)
+        self.settler = Settler(
+            self._store, self._event_link, default_terms(), self._posted, self.outbox.look_again
+        )
         self._events: EventLink | None = None
         self._told_s = 0.0  # monotonic time at which the engine was last told the cursor
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)

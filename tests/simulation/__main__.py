@@ -5,15 +5,17 @@ import sys
 import time
 from dataclasses import asdict
 from multiprocessing import get_context
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from tests.simulation.faults import KINDS, Strike
+from tests.simulation.faults import FAULTS_MAX, KINDS, Strike
 from tests.simulation.report import Report
-from tests.simulation.world import Stage, simulate
+from tests.simulation.world import REQUESTS, Stage, simulate
 
 SWEEP_REQUESTS: Final = 4  # of each trader
+SHRUNK_REQUESTS: Final = (2, 4, 8, 16)
+SHRUNK_MAX: Final = 3  # failures; to shrink one takes some dozen runs
 
 
 def seeds_of(text: str) -> range:
@@ -49,21 +51,37 @@ def sweep(program: str, seed: int) -> Report:
     return total
 
 
-def shrink(seed: int) -> tuple[int, int]:
-    """The fewest faults, and with them the fewest requests, with which the seed still fails."""
+def shrink(seed: int) -> tuple[int, int | None]:
+    """The fewest requests of each trader, and with them the fewest faults, with which the seed still fails.
+
+    Fewer of either is another run, not a part of the same one; so the smallest that fails may be the seed's
+    own size.
+    """
     with Stage() as folder:
-        faults = next((n for n in range(15) if simulate(seed, folder, faults=n).failures), -1)
-        most = None if faults < 0 else faults
-        for requests in (2, 4, 8, 16):
-            if simulate(seed, folder, requests=requests, faults=most).failures:
-                return requests, faults
-    return 24, faults
+
+        def fails(requests: int, faults: int | None) -> bool:
+            return bool(simulate(seed, folder, requests=requests, faults=faults).failures)
+
+        requests = next((count for count in SHRUNK_REQUESTS if fails(count, None)), REQUESTS)
+        faults = next((count for count in range(FAULTS_MAX) if fails(requests, count)), None)
+    return requests, faults
+
+
+def replay_command(failure: dict[str, Any]) -> str:
+    """What replays a failure: the seed, made as small as it goes."""
+    command = f"python -m tests.simulation --seed {failure['seed']}"
+    if "strike" in failure:
+        return f"{command} --sweep {failure['strike']['program']}"
+    requests, faults = shrink(failure["seed"])
+    return f"{command} --requests {requests}" + ("" if faults is None else f" --faults {faults}")
 
 
 @click.command()
 @click.option("--seed", type=int, help="Replay one seed and tell every fault.")
 @click.option("--seeds", default="100", show_default=True, help="COUNT, or FIRST..LAST.")
-@click.option("--requests", default=24, show_default=True, help="Requests of each trader (with --seed).")
+@click.option(
+    "--requests", default=REQUESTS, show_default=True, help="Requests of each trader (with --seed)."
+)
 @click.option("--faults", type=int, help="As many faults at most (with --seed); else drawn from the seed.")
 @click.option("--sweep", "swept", type=click.Choice(tuple(KINDS)), help="Crash at every point (with --seed).")
 @click.option("--jobs", default=1, show_default=True, help="Processes that share the seeds.")
@@ -94,8 +112,10 @@ def main(
         else:
             report = run_many(chosen)
     result = report.as_object() | {"seconds": round(time.monotonic() - started, 1)}
-    for failure in result["failures"]:
-        failure["replay"] = f"python -m tests.simulation --seed {failure['seed']}"
+    for failure in result["failures"] if seed is None or swept else ():
+        few = result["failures"].index(failure) < SHRUNK_MAX
+        plain = f"python -m tests.simulation --seed {failure['seed']}"
+        failure["replay"] = replay_command(failure) if few else plain
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
@@ -111,7 +131,8 @@ def _print(result: dict[str, object]) -> None:
     assert isinstance(failures, list)
     for failure in failures:
         click.echo(f"seed {failure['seed']} broke {failure['law']}: {failure['message']}")
-        click.echo(f"  replay: {failure['replay']}")
+        if "replay" in failure:
+            click.echo(f"  replay: {failure['replay']}")
 
 
 if __name__ == "__main__":

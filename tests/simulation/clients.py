@@ -76,24 +76,31 @@ class Client:
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name, self.dice = world, name, world.dice
         self.line: Line | None = None
+        self._dialing = asyncio.Lock()
         self.account = 0
 
     async def connected(self) -> Line:
         """A line that is logged on; tried for ever."""
-        while True:
-            if self.line is not None and not self.line.gone.is_set():
-                return self.line
-            with contextlib.suppress(LineDown):
-                self.line = await Line.dial(self.dice.choice(self.world.gateways), self.on_event)
-                answer = await self.line.logon(seed_of(self.name))
-                if answer["ok"]:
-                    self.account = answer["member"]
-                    if await self.joined(self.line):
-                        return self.line
-                else:
-                    self.passing(answer)
-                self.line.hang_up()
-            await asyncio.sleep(self.dice.uniform(*RETRY_S))
+        async with self._dialing:
+            while self.line is None or self.line.gone.is_set():
+                self.line = await self._dial()
+                if self.line is None:
+                    await asyncio.sleep(self.dice.uniform(*RETRY_S))
+            return self.line
+
+    async def _dial(self) -> Line | None:
+        """A new line, logged on and joined; None when that does not work now."""
+        with contextlib.suppress(LineDown):
+            line = await Line.dial(self.dice.choice(self.world.gateways), self.on_event)
+            answer = await line.logon(seed_of(self.name))
+            if answer["ok"]:
+                self.account = answer["member"]
+                if await self.joined(line):
+                    return line
+            else:
+                self.passing(answer)
+            line.hang_up()
+        return None
 
     async def joined(self, line: Line) -> bool:
         """What a new line needs besides the logon. Raises LineDown."""

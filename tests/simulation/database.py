@@ -59,6 +59,7 @@ class Database:
     def __init__(self, dice: random.Random, point: Point) -> None:
         self.dice, self.point = dice, point
         self.up = True
+        self.late_commits = 0  # COMMITs that took effect after their client's death
         self.tables: dict[str, dict[Any, Fields]] = {}
         self.connections: dict[DatabaseConnection, None] = {}
         self._writer: Transaction | None = None
@@ -96,7 +97,10 @@ class Database:
             await turn
 
     def unlock(self, transaction: "Transaction") -> None:
-        """The transaction is over: the next one writes."""
+        """The transaction is over: the next one writes; should it still wait itself, it hears of its end."""
+        for waiting, turn in self._queue:
+            if waiting is transaction and not turn.done():
+                turn.set_result(None)
         self._queue = deque(each for each in self._queue if each[0] is not transaction)
         if self._writer is transaction:
             self._writer = None
@@ -194,6 +198,7 @@ class DatabaseConnection:
 
             def late() -> None:
                 if database.up:
+                    database.late_commits += 1
                     transaction.commit()
                 else:
                     transaction.end()

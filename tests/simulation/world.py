@@ -24,6 +24,7 @@ import structlog
 
 from engine.command_log import LogError, LogFullError
 from engine.service import Engine
+from settlement.store import CursorMoved
 from tests.simulation import programs
 from tests.simulation.auditor import Auditor
 from tests.simulation.clients import Client, Operator, Trader, seed_of
@@ -35,6 +36,7 @@ from tests.simulation.network import Network
 from tests.simulation.process import Killed, Process
 from tests.simulation.report import Report, Violation
 
+REQUESTS: Final = 24  # of each trader
 RESTART_S: Final = (0.01, 0.4)
 DATABASE_RESTART_S: Final = (0.05, 0.6)
 END_S: Final = 120.0
@@ -185,12 +187,15 @@ class World:
             await asyncio.sleep(self.dice.uniform(*RESTART_S))
 
     def _judge_end(self, name: str, error: BaseException | None) -> None:
-        """A program has ended by itself: only the engine may, when its disk fails."""
+        """A program has ended by itself: the engine may when its disk fails, settlement at a moved cursor."""
         self.note(f"{name} ended: {error!r}")
         if isinstance(error, Violation):
             self.violated(error)
         elif name == "engine" and self.faults.excuse(error):
             self.report.counts["engine ended by a failing disk"] += 1
+        elif name == "settlement" and isinstance(error, CursorMoved) and self.database.late_commits:
+            # The killed run's COMMIT took effect after this one had read the cursor: stop, start anew.
+            self.report.counts["settlement stopped at a moved cursor"] += 1
         else:
             text = "".join(traceback.format_exception(error)) if error else "it returned"
             law = "loss" if isinstance(error, LogError) else "program"  # a log that it refuses is lost
@@ -261,7 +266,7 @@ def simulate(
     seed: int,
     folder: Path,
     *,
-    requests: int = 24,
+    requests: int = REQUESTS,
     faults: int | None = None,
     strike: Strike | None = None,
     verbose: bool = False,
