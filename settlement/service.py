@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -52,7 +51,7 @@ class Service:
             self._store, self._event_link, default_terms(), self._posted, self.outbox.look_again
         )
         self._events: EventLink | None = None
-        self._told_s = 0.0  # monotonic time at which the engine was last told the cursor
+        self._told_s = 0.0  # the loop's time at which the engine was last told the cursor
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
 
     async def run(self, *, traders: bool) -> None:
@@ -105,12 +104,12 @@ class Service:
     async def _posted(self, batch: Batch) -> None:
         self.outbox.settle(batch.outcomes)
         await self.door.posted(batch)
-        if time.monotonic() - self._told_s >= TELL_S:
+        if asyncio.get_running_loop().time() - self._told_s >= TELL_S:
             self._tell(batch.after.sequence)
 
     def _tell(self, sequence: int) -> None:
         """Let the engine know what is in the books: it archives what it has and everybody has booked."""
-        self._told_s = time.monotonic()
+        self._told_s = asyncio.get_running_loop().time()
         with contextlib.suppress(LinkDownError):  # the settler notices by itself
             if self._events is not None:
                 self._events.booked(sequence, SETTLEMENT)
