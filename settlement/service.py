@@ -44,9 +44,7 @@ class Service:
         self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
-        self.settler = Settler(
-            self._store, self._event_link, default_terms(), self._posted, self.outbox.look_again
-        )
+        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted, self._doubted)
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
 
     async def run(self, *, traders: bool) -> None:
@@ -99,6 +97,11 @@ class Service:
     async def _posted(self, batch: Batch) -> None:
         self.outbox.settle(batch.outcomes)
         await self.door.posted(batch)
+
+    def _doubted(self) -> None:
+        """The books are further than was told: whoever waits or keeps a copy looks again."""
+        self.outbox.look_again()
+        self.door.look_again()
 
     async def _command_link(self) -> CommandLink:
         return await CommandLink.connect(self._location.engine_commands)

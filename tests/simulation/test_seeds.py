@@ -79,6 +79,17 @@ def test_strike_hits_the_point_that_it_names(how: How, program: str, counted: st
     assert report.faults[counted] == 1
 
 
+def test_member_whose_batch_was_committed_unheard_reaches_the_gateways() -> None:
+    with Stage() as folder:  # the operator's own: without it nobody can log on
+        reports = [
+            simulate(3, folder, requests=1, strike=Strike("settlement", step, "database"))
+            for step in range(42, 50)
+        ]
+
+    assert any(report.crashes["sql.post.committed (database)"] for report in reports)
+    assert [failure for report in reports for failure in report.failures] == []
+
+
 def test_seeds_are_a_count_or_a_range() -> None:
     assert list(seeds_of("3")) == [0, 1, 2]
     assert list(seeds_of("7..9")) == [7, 8, 9]
