@@ -47,9 +47,7 @@ class Service:
         self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
-        self.settler = Settler(
-            self._store, self._event_link, default_terms(), self._posted, self.outbox.look_again
-        )
+        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted, self._doubted)
         self._events: EventLink | None = None
         self._told_s = 0.0  # the loop's time at which the engine was last told the cursor
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
@@ -113,6 +111,11 @@ class Service:
         with contextlib.suppress(LinkDownError):  # the settler notices by itself
             if self._events is not None:
                 self._events.booked(sequence, SETTLEMENT)
+
+    def _doubted(self) -> None:
+        """The books are further than was told: whoever waits or keeps a copy looks again."""
+        self.outbox.look_again()
+        self.door.look_again()
 
     async def _command_link(self) -> CommandLink:
         return await CommandLink.connect(self._location.engine_commands)

@@ -3,18 +3,25 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from multiprocessing import get_context
 from typing import Any, Final
 
 import click
 
-from tests.simulation.faults import FAULTS_MAX, KINDS, Strike
+from tests.simulation.faults import FAULTS_MAX, KINDS, How, Strike
 from tests.simulation.report import Report
 from tests.simulation.world import REQUESTS, Stage, simulate
 
 SWEEP_REQUESTS: Final = 4  # of each trader
 SHRUNK_REQUESTS: Final = (2, 4, 8, 16)
+HOW: Final[Mapping[str, tuple[How, ...]]] = {
+    "engine": ("kill", "power"),
+    "settlement": ("kill", "power", "database"),
+    "gateway-1": ("kill",),
+    "gateway-2": ("kill",),
+}
 SHRUNK_MAX: Final = 3  # failures; to shrink one takes some dozen runs
 
 
@@ -42,8 +49,8 @@ def sweep(program: str, seed: int) -> Report:
         calm = simulate(seed, folder, requests=SWEEP_REQUESTS, faults=0)
         total.add(calm)
         for step in range(1, calm.counts[f"points of {program}"] + 1):
-            for power in (False, True):
-                strike = Strike(program, step, power)
+            for how in HOW[program]:
+                strike = Strike(program, step, how)
                 report = simulate(seed, folder, requests=SWEEP_REQUESTS, strike=strike)
                 for failure in report.failures:
                     failure["strike"] = asdict(strike)

@@ -115,7 +115,7 @@ class Auditor:
         before = self.sequence
         offset = 0
         known = joined(self.commands) if self.commands else None
-        for block in CommandLog(self._copy()).recover():
+        for block in self._blocks():
             overlap = max(0, min(len(block), before - offset))
             if known is not None and overlap:
                 same = as_words(block[:overlap]) == as_words(known[offset : offset + overlap])
@@ -127,6 +127,13 @@ class Auditor:
         if offset < max(before, self.published):
             text = f"the log ends at {offset}; {before} were recovered before, {self.published} published"
             raise Violation("loss", text)
+
+    def _blocks(self) -> list[Records]:
+        """The blocks of the log as recovery would read them now. Raises Violation where it would refuse."""
+        try:
+            return list(CommandLog(self._copy()).recover())
+        except CorruptLogError as error:
+            raise Violation("loss", f"nobody damaged the log, and recovery refuses it: {error}") from error
 
     def _copy(self) -> SimulatedFolder:
         """The log as a program would find it now, on a disk of its own: reading it heals nothing."""
@@ -202,7 +209,7 @@ class Auditor:
     def flip_a_bit(self) -> None:
         """Damage a copy of the log: recovery must refuse it, or give up its last block and no more."""
         dice, report = self._world.dice, self._world.report
-        whole = [block.tobytes() for block in CommandLog(self._copy()).recover()]
+        whole = [block.tobytes() for block in self._blocks()]
         damaged = self._copy()
         if not whole:
             return

@@ -245,8 +245,12 @@ class Trader(Client):
             line.hang_up()
 
     async def _one(self, line: Line, request: Request) -> None:
+        before = self.world.auditor.published
         with contextlib.suppress(LineDown):
             answer = await line.ask(request.op, **request.fields)
+            if answer.get("sequence", before + 1) <= before:
+                text = f"sent after {before} was known, sequenced as {answer['sequence']}"
+                raise Violation("order", text)
             if self.final(request, answer):
                 self._note(request, answer)
 

@@ -8,7 +8,7 @@ import asyncio
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from engine.command_log import LogFullError
 from tests.simulation.process import Process
@@ -55,23 +55,27 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+How = Literal["kill", "power", "database"]  # SIGKILL of the program, power cut, or the database is killed
+
+
 @dataclass
 class Fuse:
     """Burns one step at each point, or at each point of its kind."""
 
     steps: int
     kind: str | None
-    power: bool
+    how: How
     sure: bool = False  # burns down whatever else has happened
 
 
 @dataclass(frozen=True)
 class Strike:
-    """One crash at one point of the first run of one program, and no other fault."""
+    """One crash at one point of the first run of a program, perhaps one more of its next run; no other."""
 
     program: str
     step: int
-    power: bool
+    how: How
+    then: "Strike | None" = None
 
 
 class Faults:
@@ -90,21 +94,23 @@ class Faults:
         """A program begins: perhaps its end is near."""
         dice, strike = self._world.dice, self._strike
         if strike is not None and strike.program == process.name:
-            self._strike = None
-            self._fuses[process] = Fuse(strike.step, None, strike.power, sure=True)
+            self._strike = strike.then
+            self._fuses[process] = Fuse(strike.step, None, strike.how, sure=True)
         if self._left <= 0 or self._calm or process in self._fuses:
             return
         if process.name in self._again:
             self._again.discard(process.name)
-            self._fuses[process] = Fuse(dice.randrange(1, AGAIN_STEPS + 1), None, dice.random() < 0.5)
+            self._fuses[process] = Fuse(
+                dice.randrange(1, AGAIN_STEPS + 1), None, dice.choice(("kill", "power"))
+            )
         elif dice.random() < FUSE_SHARE[process.name]:
-            power = dice.random() < POWER_SHARE
+            how: How = "power" if dice.random() < POWER_SHARE else "kill"
             if dice.random() < CHOSEN_SHARE:
                 kind = dice.choice(KINDS[process.name])
-                self._fuses[process] = Fuse(dice.randrange(1, CHOSEN_STEPS + 1), kind, power)
+                self._fuses[process] = Fuse(dice.randrange(1, CHOSEN_STEPS + 1), kind, how)
             else:
                 steps = dice.randrange(1, dice.choice(FUSE_STEPS) + 1)
-                self._fuses[process] = Fuse(steps, None, power)
+                self._fuses[process] = Fuse(steps, None, how)
 
     def at(self, process: Process, kind: str) -> None:
         """A point of I/O of a living program."""
@@ -116,22 +122,23 @@ class Faults:
             return
         del self._fuses[process]
         if fuse.sure:
-            self._crash(process, kind, power=fuse.power)
+            self._crash(process, kind, fuse.how)
         elif self._left > 0 and not self._calm:
             self._left -= 1
-            if kind.startswith("sql.") and self._world.dice.random() < DATABASE_SHARE:
-                self._world.report.crashes[f"{kind} (database)"] += 1
-                self._kill_database()
-            else:
-                self._crash(process, kind, power=fuse.power)
+            database = kind.startswith("sql.") and self._world.dice.random() < DATABASE_SHARE
+            self._crash(process, kind, "database" if database else fuse.how)
 
-    def _crash(self, process: Process, kind: str, *, power: bool) -> None:
+    def _crash(self, process: Process, kind: str, how: How) -> None:
         world = self._world
+        if how == "database":
+            world.report.crashes[f"{kind} (database)"] += 1
+            self._kill_database()
+            return
         world.report.crashes[kind] += 1
-        world.note(f"{'power cut' if power else 'SIGKILL'} of {process.name} at {kind}")
-        if world.dice.random() < AGAIN_SHARE:
+        world.note(f"{'power cut' if how == 'power' else 'SIGKILL'} of {process.name} at {kind}")
+        if self._left > 0 and world.dice.random() < AGAIN_SHARE:
             self._again.add(process.name)
-        if power:
+        if how == "power":
             world.report.faults["power cut"] += 1
             world.power_cut()
         else:
@@ -171,10 +178,10 @@ class Faults:
     def _kill(self) -> None:
         name = self._world.dice.choice(sorted(self._world.running))
         if self._world.running[name].alive:
-            self._crash(self._world.running[name], "any time", power=False)
+            self._crash(self._world.running[name], "any time", "kill")
 
     def _cut_power(self) -> None:
-        self._crash(self._world.running["engine"], "any time", power=True)
+        self._crash(self._world.running["engine"], "any time", "power")
 
     def _cut_link(self) -> None:
         path = self._world.network.cut_one()

@@ -19,6 +19,7 @@ from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
 from tests.simulation.disk import SimulatedFile
+from tests.simulation.faults import Strike
 from tests.simulation.world import Stage, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -136,12 +137,10 @@ def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress"}),
     (never_sync, range(40), {"loss", "regress"}),
-    (count_blocks_that_were_not_synced, range(300), {"loss", "regress"}),
     (believe_torn_blocks, range(40), {"loss", "damage"}),
     (forget_the_days_client_order_ids, range(40), {"double"}),
     (forget_settlements_numbers, range(40), {"double", "books", "program", "replay"}),
     (leave_the_cursor, range(40), {"books", "program"}),
-    (remember_the_cursor_instead_of_reading_it, range(40), {"program"}),
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),
@@ -161,3 +160,38 @@ def test_fault_put_in_by_hand_is_found(
     assert found is not None, f"{seeds} do not find it"
     print(found["seed"], found["law"], found["message"][:300])
     assert found["law"] in laws, found
+
+
+# SIGKILL at one of the first blocks, then a power cut soon after the recovery.
+TWO_STRIKES = [
+    Strike("engine", step, "kill", then=Strike("engine", then, "power"))
+    for step in range(20, 40)
+    for then in (16, 19, 22)
+]
+
+
+@pytest.mark.slow
+def test_block_that_counts_before_it_is_synced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as folder:
+        sound = [simulate(3, folder, requests=1, strike=strike).failures for strike in TWO_STRIKES[9:21]]
+        count_blocks_that_were_not_synced(monkeypatch)
+        broken = (simulate(3, folder, requests=1, strike=strike).failures for strike in TWO_STRIKES)
+        found = next((failures[0] for failures in broken if failures), None)
+
+    assert sound == [[]] * 12
+    assert found is not None, "no pair of strikes finds it"
+    assert found["law"] == "loss"
+
+
+@pytest.mark.slow
+def test_cursor_that_is_remembered_and_not_read_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    strikes = [Strike("settlement", step, "database") for step in range(40, 100)]
+    remember_the_cursor_instead_of_reading_it(monkeypatch)
+
+    with Stage() as folder:
+        broken = (simulate(3, folder, requests=1, strike=strike).failures for strike in strikes)
+        found = next((failures[0] for failures in broken if failures), None)
+
+    assert found is not None, "no strike finds it"
+    assert found["law"] == "program", found
+    assert "CursorMoved" in found["message"] or "UniqueViolation" in found["message"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.__main__ import seeds_of, sweep
-from tests.simulation.faults import Strike
+from tests.simulation.faults import How, Strike
 from tests.simulation.report import Report
 from tests.simulation.world import Stage, simulate
 
@@ -62,14 +62,32 @@ def test_seed_runs_the_same_way_in_another_process() -> None:
     assert there == json.loads(json.dumps(here.as_object()))
 
 
-@pytest.mark.parametrize("power", [False, True])
-def test_strike_hits_the_point_that_it_names(*, power: bool) -> None:
+@pytest.mark.parametrize(
+    ("how", "program", "counted"),
+    [
+        ("kill", "engine", "kill engine"),
+        ("power", "engine", "power cut"),
+        ("database", "settlement", "kill database"),
+    ],
+)
+def test_strike_hits_the_point_that_it_names(how: How, program: str, counted: str) -> None:
     with Stage() as folder:
-        report = simulate(3, folder, requests=2, strike=Strike("engine", 30, power))
+        report = simulate(3, folder, requests=2, strike=Strike(program, 30, how))
 
     assert report.failures == []
     assert report.crashes.total() == 1
-    assert report.faults["power cut" if power else "kill engine"] == 1
+    assert report.faults[counted] == 1
+
+
+def test_member_whose_batch_was_committed_unheard_reaches_the_gateways() -> None:
+    with Stage() as folder:  # the operator's own: without it nobody can log on
+        reports = [
+            simulate(3, folder, requests=1, strike=Strike("settlement", step, "database"))
+            for step in range(42, 50)
+        ]
+
+    assert any(report.crashes["sql.post.committed (database)"] for report in reports)
+    assert [failure for report in reports for failure in report.failures] == []
 
 
 def test_seeds_are_a_count_or_a_range() -> None:
@@ -90,4 +108,4 @@ def test_sweep_strikes_every_point_of_a_program(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tests.simulation.__main__.simulate", noted)
     sweep("engine", 0)
 
-    assert struck == [None] + [Strike("engine", step, power) for step in (1, 2, 3) for power in (False, True)]
+    assert struck == [None] + [Strike("engine", step, how) for step in (1, 2, 3) for how in ("kill", "power")]
