@@ -110,7 +110,9 @@ class History:
         own = tags > 0
         found = dict(zip(tags[own].tolist(), sequences[own].tolist(), strict=True))
         if missing := acknowledged.keys() - found.keys():
-            tally.lose(len(missing), f"{len(missing)} acknowledged commands, the first has tag {min(missing)}")
+            tally.lose(
+                len(missing), f"{len(missing)} acknowledged commands, the first has tag {min(missing)}"
+            )
         moved = [tag for tag in acknowledged.keys() & found.keys() if found[tag] != acknowledged[tag]]
         if moved:
             tally.find(f"{len(moved)} acknowledged commands have another sequence, as tag {min(moved)}")

@@ -43,7 +43,7 @@ def reason_to_skip() -> str:
         return "there is no mkfs.ext4 (apt-get install e2fsprogs)"
     with workshop() as folder:
         try:
-            with mounted(image_of(folder / "image", 8), folder / "mount"):
+            with mounted(image_of(folder / "image", WRITER_MIB), folder / "mount"):
                 return ""
         except subprocess.CalledProcessError as error:
             return f"cannot mount an image here: {error.stderr.strip()}"

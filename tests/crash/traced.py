@@ -121,7 +121,9 @@ async def kills_at_each_sync(folder: Path, first: int, last: int, seed: int) -> 
         data, history = folder / f"from-{begin}", History()
         for number in range(begin, min(begin + STARTS_PER_FOLDER, last + 1)):
             chance = random.Random(f"{seed} {number}")
-            source = f"python -m tests.crash --only traced --seed {seed} --first-sync {begin} --last-sync {number}"
+            source = (
+                f"python -m tests.crash --only traced --seed {seed} --first-sync {begin} --last-sync {number}"
+            )
             tally.add(await under_fault(data, kill_at_sync(number), history, chance), source)
             if number == min(begin + STARTS_PER_FOLDER - 1, last):
                 tally.add(await check_restart(data, history), source)
