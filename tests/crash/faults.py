@@ -1,4 +1,4 @@
-"""Faults put in by hand, one level below the Disk port: in this process, the calls of the operating system lie.
+"""Faults put in by hand, one level below the Disk port: this process's calls of the system lie.
 
 Law: they live in the tests alone and only in a process that asked for them by name. Each is a mistake that a
 change of the engine could make; a harness that cannot see it proves nothing.
@@ -28,14 +28,15 @@ class Fault(StrEnum):
 
 def install(fault: Fault, seed: int) -> None:
     """Put the fault into this process."""
+    system: Any = os  # which no type checker lets anybody change
     if fault is Fault.NO_SYNC:
-        os.fdatasync = _nothing
+        system.fdatasync = _nothing
     elif fault is Fault.NO_FOLDER_SYNC:
-        os.fsync = _files_only(os.fsync)
+        system.fsync = _files_only(os.fsync)
     elif fault is Fault.EARLY:
-        os.fdatasync = _later(os.fdatasync)
+        system.fdatasync = _later(os.fdatasync)
     elif fault is Fault.SHORT_WRITES:
-        os.pwrite = _short(os.pwrite, random.Random(seed))
+        system.pwrite = _short(os.pwrite, random.Random(seed))
 
 
 def _nothing(descriptor: Any) -> None:
@@ -52,17 +53,22 @@ def _files_only(fsync: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def _later(fdatasync: Callable[[Any], None]) -> Callable[[Any], None]:
     """Syncs EARLY_S after it said so, once for all that was asked meanwhile."""
-    asked: set[int] = set()
+    asked: dict[int, int] = {}  # a descriptor of our own by inode: the log may close its own meanwhile
+
+    def ask(descriptor: int) -> None:
+        if (inode := os.fstat(descriptor).st_ino) not in asked:
+            asked[inode] = os.dup(descriptor)
 
     def work() -> None:
         while True:
             time.sleep(EARLY_S)
-            for descriptor in list(asked):
-                asked.discard(descriptor)
-                fdatasync(descriptor)
+            for inode in list(asked):
+                own = asked.pop(inode)
+                fdatasync(own)
+                os.close(own)
 
     threading.Thread(target=work, daemon=True).start()
-    return asked.add
+    return ask
 
 
 def _short(pwrite: Callable[..., int], chance: random.Random) -> Callable[..., int]:

@@ -25,7 +25,7 @@ import asyncpg
 import numpy as np
 
 from engine.exchange import Exchange
-from engine.link import LinkDownError
+from engine.frames import LinkDownError
 from engine.location import Location
 from engine.records import COMMAND, ORDER, Records, as_words, client_order_id_words, joined
 from engine.vocabulary import ORDER_SLOT_BITS, Command, Event, Flag
@@ -162,7 +162,7 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
             contracts = await read_contracts(desk, last)
         for witness in witnesses:
             await witness.close()
-    members = {each.seat.member: each for each in (*witnesses, *stubborn)}
+    members: dict[int, Witness | Stubborn] = {each.seat.member: each for each in (*witnesses, *stubborn)}
     heard = {member: each.heard for member, each in members.items()}
     _count(tally, account_for(heard, told, contracts))
     if final["reconciled"] is not True:

@@ -14,7 +14,7 @@ class Tally:
     """The counts of one proof or of a part of it; `findings` tell what the counts mean."""
 
     crashes: int = 0
-    acknowledged: int = 0  # acknowledgements that were looked for after a crash
+    acknowledged: int = 0  # acknowledgements looked for, counted anew after every crash
     losses: int = 0
     doubles: int = 0
     others: int = 0  # contradictions of another kind
