@@ -90,7 +90,11 @@ class Driver:
         """Dial, and furnish the accounts the first time. Raises LinkDownError."""
         self._commands = await CommandLink.connect(self._location.engine_commands)
         self._commands.on_refused = self._refused
-        events = await EventLink.connect(self._location.engine_events, after=self._history.sequence)
+        try:
+            events = await EventLink.connect(self._location.engine_events, after=self._history.sequence)
+        except LinkDownError:
+            self._commands.close()
+            raise
         self._reading = asyncio.create_task(self._read(events))
         if self._history.sent == 0:
             self._send(self._history.furnished())

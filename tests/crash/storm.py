@@ -162,7 +162,8 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
             contracts = await read_contracts(desk, last)
         for witness in witnesses:
             await witness.close()
-    members: dict[int, Witness | Stubborn] = {each.seat.member: each for each in (*witnesses, *stubborn)}
+    everybody: list[Witness | Stubborn] = [*witnesses, *stubborn]
+    members = {each.seat.member: each for each in everybody}
     heard = {member: each.heard for member, each in members.items()}
     _count(tally, account_for(heard, told, contracts))
     if final["reconciled"] is not True:
