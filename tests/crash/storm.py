@@ -15,6 +15,7 @@ import os
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -54,8 +55,9 @@ from tests.end_to_end.conftest import all_up, exchange_in, kill, runs, wait_for
 
 SESSIONS, STUBBORN, RATE = 8, 2, 300
 VICTIMS = (*PROGRAMS, "postmaster")
-PAUSE_S = (0.4, 1.6)  # between two kills
-BEGIN_S = 0.5
+PAUSE_S = (0.2, 1.0)  # of trading between two kills
+AT_ONCE_SHARE = 0.25  # of the kills follow the last one without any trading
+TRADES_AGAIN_S = 10.0
 LONG_STATEMENT = "SELECT count(*) FROM generate_series(1, 4000000000)"
 LONG_S = 0.2  # it runs so long before its server dies
 BUNDLE = Decimal("2.490")
@@ -154,7 +156,7 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
             last = await read_last_contract(desk)
         for witness in witnesses:
             await witness.connect()
-        await _trade(exchange, witnesses, stubborn, chance, seconds, seed, figures, tally)
+        await _trade(exchange, clock, witnesses, stubborn, chance, seconds, seed, figures, tally)
         wait_for(lambda: all_up(exchange))
         final = await settled_reconciliation(exchange.location)
         told = dict(await each_seat(seats, lambda seat: read_told(url, seat, positions[seat.member], http)))
@@ -169,12 +171,13 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
     if final["reconciled"] is not True:
         tally.find(f"ledger and engine do not agree: {final}")
     for member, each in members.items():
-        _check_order(tally, member, each.before, told[member])
+        check_order(tally, member, each.before, told[member])
     return heard
 
 
 async def _trade(
     exchange: OwnExchange,
+    clock: Clock,
     witnesses: list[Witness],
     stubborn: list[Stubborn],
     chance: random.Random,
@@ -186,7 +189,7 @@ async def _trade(
     """The load, with the killer and the reconciler beside it."""
     stopping = asyncio.Event()
     beside = [
-        asyncio.create_task(_kill_on(exchange, chance, stopping, tally)),
+        asyncio.create_task(_kill_on(exchange, clock, chance, stopping, tally)),
         asyncio.create_task(_reconcile_on(exchange.location, stopping, tally)),
         *(asyncio.create_task(each.trade(stopping)) for each in stubborn),
     ]
@@ -202,30 +205,41 @@ async def _trade(
 
 
 async def _kill_on(
-    exchange: OwnExchange, chance: random.Random, stopping: asyncio.Event, tally: Tally
+    exchange: OwnExchange, clock: Clock, chance: random.Random, stopping: asyncio.Event, tally: Tally
 ) -> None:
     """Kill one after the other until told to stop; every victim once before any comes again."""
     waiting: list[str] = []
-    await asyncio.sleep(BEGIN_S)
     while not stopping.is_set():
         waiting = waiting or chance.sample(VICTIMS, len(VICTIMS))
+        pause_s, at_once = chance.uniform(*PAUSE_S), chance.random() < AT_ONCE_SHARE
+        if not at_once:
+            before = clock.sequence
+            await _until(lambda: clock.sequence > before, stopping)  # noqa: B023 - awaited here
+            await asyncio.sleep(pause_s)
         victim = waiting.pop()
-        wait_until = asyncio.get_running_loop().time() + chance.uniform(*PAUSE_S)
-        while not runs(exchange, victim) and not stopping.is_set():  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.02)
+        await _until(lambda: runs(exchange, victim), stopping)  # noqa: B023 - awaited here
         if stopping.is_set():
             return
-        statement = (
-            asyncio.create_task(_long_statement(exchange.location)) if victim == "postmaster" else None
-        )
-        if statement is not None:
-            await asyncio.wait([statement], timeout=LONG_S)
-        with suppress(OSError, KeyError, IndexError, ValueError):  # it has just ended by itself
-            kill(exchange, victim)
-            tally.crashes += 1
-        if statement is not None:
-            await statement
-        await asyncio.sleep(max(0.0, wait_until - asyncio.get_running_loop().time()))
+        await _kill(exchange, victim, tally)
+
+
+async def _kill(exchange: OwnExchange, victim: str, tally: Tally) -> None:
+    """kill -9 of one; the postmaster dies under a long statement."""
+    statement = asyncio.create_task(_long_statement(exchange.location)) if victim == "postmaster" else None
+    if statement is not None:
+        await asyncio.wait([statement], timeout=LONG_S)
+    with suppress(OSError, KeyError, IndexError, ValueError):  # it has just ended by itself
+        kill(exchange, victim)
+        tally.crashes += 1
+    if statement is not None:
+        await statement
+
+
+async def _until(condition: Callable[[], bool], stopping: asyncio.Event) -> None:
+    """Wait until something holds, the load ends, or TRADES_AGAIN_S are over."""
+    deadline = asyncio.get_running_loop().time() + TRADES_AGAIN_S
+    while not (condition() or stopping.is_set() or asyncio.get_running_loop().time() > deadline):
+        await asyncio.sleep(0.02)
 
 
 async def _long_statement(location: Location) -> None:
@@ -268,7 +282,8 @@ def _count(tally: Tally, account: Account) -> None:
             tally.find(finding)
 
 
-def _check_order(tally: Tally, member: int, before: dict[str, int], told: Told) -> None:
+def check_order(tally: Tally, member: int, before: dict[str, int], told: Told) -> None:
+    """Find orders that stand before something that was acknowledged before they were sent."""
     for event in told.events:
         if event["event"] == "order" and event["status"] != "canceled":
             name = event["client_order_id"]
