@@ -237,8 +237,9 @@ async def _kill(exchange: OwnExchange, victim: str, tally: Tally) -> None:
 
 async def _until(condition: Callable[[], bool], stopping: asyncio.Event) -> None:
     """Wait until something holds, the load ends, or TRADES_AGAIN_S are over."""
-    deadline = asyncio.get_running_loop().time() + TRADES_AGAIN_S
-    while not (condition() or stopping.is_set() or asyncio.get_running_loop().time() > deadline):
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + TRADES_AGAIN_S
+    while not (condition() or stopping.is_set() or loop.time() > deadline):  # noqa: ASYNC110 - processes
         await asyncio.sleep(0.02)
 
 

@@ -6,12 +6,15 @@ from tests.crash import power_cut
 from tests.crash.faults import Fault
 
 SEED = 8
-WHY_NOT = power_cut.reason_to_skip()
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "images can be mounted"),
-]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def possible() -> None:
+    """Skip where this cannot be done."""
+    if why_not := power_cut.reason_to_skip():
+        pytest.skip(why_not)
 
 
 async def test_an_engine_that_loses_its_power_has_acknowledged_nothing_that_is_not_there() -> None:
