@@ -30,6 +30,7 @@ CAPACITY: Final = Capacity(orders=512, levels=4096, instruments=16, accounts=16,
 SEGMENT_BYTES: Final = 1 << 19  # the smallest that holds the largest block is 516 KiB; blocks here are small
 RESERVE_BYTES: Final = 1 << 16
 SNAPSHOT_COMMANDS: Final = 3  # the first crashes come early
+NO_SNAPSHOTS: Final = 0
 REBAR, COIL = "RB20-12-SG", "HC5.75-LG"
 MAKING_S: Final = (0.001, 0.1)  # a segment
 FRAME: Final = struct.Struct("<BI")  # of the simulated WebSocket, client to server: kind, length
@@ -44,10 +45,10 @@ def products() -> tuple[Instrument, ...]:
 class SimulatedSettings(Settings):
     """What the environment would say."""
 
-    def __init__(self, segment_bytes: int) -> None:
+    def __init__(self, segment_bytes: int, snapshot_commands: int) -> None:
         self.stepped, self.always_open = False, True
         self.segment_bytes, self.reserve_bytes = segment_bytes, RESERVE_BYTES
-        self.snapshot_commands, self.events_kept = SNAPSHOT_COMMANDS, 0
+        self.snapshot_commands, self.events_kept = snapshot_commands, 0
         self.products = products()
 
 
@@ -61,7 +62,8 @@ async def engine(world: "World") -> None:
         now_s=loop.time,
         begin=lambda job, ended: Snapshot(loop, world.dice.uniform(*MAKING_S), job, ended),
     )
-    running = Engine(world.location, SimulatedSettings(world.segment_bytes), Exchange(CAPACITY), machine)
+    settings = SimulatedSettings(world.segment_bytes, world.snapshot_commands)
+    running = Engine(world.location, settings, Exchange(CAPACITY), machine)
     world.engine = running
     world.auditor.recovered(running)
     await running.serve()

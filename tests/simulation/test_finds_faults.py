@@ -20,6 +20,7 @@ from settlement.clearing import Batch, Position
 from settlement.store import Store
 from tests.simulation.disk import SimulatedFile
 from tests.simulation.faults import Strike
+from tests.simulation.programs import NO_SNAPSHOTS
 from tests.simulation.world import Stage, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -162,7 +163,8 @@ def test_fault_put_in_by_hand_is_found(
     assert found["law"] in laws, found
 
 
-# SIGKILL at one of the first blocks, then a power cut soon after the recovery.
+# SIGKILL at one of the first blocks, then a power cut soon after the recovery. Snapshots have points of I/O
+# of their own between the two, and the same strikes meet the fault less often: so without them.
 TWO_STRIKES = [
     Strike("engine", step, "kill", then=Strike("engine", then, "power"))
     for step in range(20, 40)
@@ -173,10 +175,14 @@ TWO_STRIKES = [
 @pytest.mark.slow
 def test_block_that_counts_before_it_is_synced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stage() as folder:
-        sound = [simulate(3, folder, requests=1, strike=strike).failures for strike in TWO_STRIKES[9:21]]
+
+        def struck(strike: Strike) -> list[dict[str, Any]]:
+            report = simulate(3, folder, requests=1, strike=strike, snapshot_commands=NO_SNAPSHOTS)
+            return report.failures
+
+        sound = [struck(strike) for strike in TWO_STRIKES[9:21]]
         count_blocks_that_were_not_synced(monkeypatch)
-        broken = (simulate(3, folder, requests=1, strike=strike).failures for strike in TWO_STRIKES)
-        found = next((failures[0] for failures in broken if failures), None)
+        found = next((failures[0] for strike in TWO_STRIKES if (failures := struck(strike))), None)
 
     assert sound == [[]] * 12
     assert found is not None, "no pair of strikes finds it"

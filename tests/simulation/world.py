@@ -71,6 +71,7 @@ class World:
         requests: int,
         faults: int | None,
         strike: Strike | None,
+        snapshot_commands: int,
         verbose: bool,
     ) -> None:
         self.seed, self.verbose = seed, verbose
@@ -85,6 +86,7 @@ class World:
         self.engine: Engine | None = None
         self.gateways = ["gateway-1", "gateway-2"]
         self.segment_bytes = self.dice.choice(SEGMENT_BYTES)
+        self.snapshot_commands = snapshot_commands
         self.running: dict[str, Process] = {}
         self.faults = Faults(self, faults, strike)
         self.steps: Counter[str] = Counter()  # points passed by the first run of each program
@@ -269,11 +271,20 @@ def simulate(
     requests: int = REQUESTS,
     faults: int | None = None,
     strike: Strike | None = None,
+    snapshot_commands: int = programs.SNAPSHOT_COMMANDS,
     verbose: bool = False,
 ) -> Report:
     """Run one seed; its failures stand in the report."""
     most = faults if strike is None else 0
-    world = World(seed, folder, requests=requests, faults=most, strike=strike, verbose=verbose)
+    world = World(
+        seed,
+        folder,
+        requests=requests,
+        faults=most,
+        strike=strike,
+        snapshot_commands=snapshot_commands,
+        verbose=verbose,
+    )
     loop = VirtualLoop(random.Random(seed), world.network)
     silent = io.StringIO()
     try:
