@@ -5,8 +5,8 @@ replays it are printed; 2 nothing could run here.
 """
 
 import asyncio
-import importlib.util
 import json
+import os
 import random
 import signal
 import subprocess
@@ -100,25 +100,34 @@ async def small_disks(seed: int) -> Tally:
 
 
 async def simulations(seeds: int) -> Tally:
-    """Proof 1: the simulator, where it is built; its counts, from its one JSON object."""
-    if (
-        importlib.util.find_spec(SIMULATION) is None
-        or importlib.util.find_spec(f"{SIMULATION}.__main__") is None
-    ):
-        return Tally(skipped=f"there is no {SIMULATION} yet")
-    command = [sys.executable, "-m", SIMULATION, "--seeds", str(seeds), "--json"]
+    """Proof 1: the simulator in processes of its own; its counts, from its one JSON object."""
+    jobs = str(os.cpu_count() or 1)
+    command = [sys.executable, "-m", SIMULATION, "--seeds", str(seeds), "--jobs", jobs, "--json"]
     ended = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=False)
+    return simulated(ended.returncode, ended.stdout)
+
+
+def simulated(status: int, said: str) -> Tally:
+    """The simulator's exit status and JSON object as counts; without an object, that is a finding."""
     tally = Tally()
     try:
-        counts = json.loads(ended.stdout)
+        counts = json.loads(said)
     except ValueError:
-        counts = {}
-        tally.find(f"{' '.join(command[1:])} ended with status {ended.returncode} and without counts")
-    tally.crashes, tally.acknowledged = counts.get("crashes", 0), counts.get("acknowledged", 0)
-    tally.losses, tally.doubles = counts.get("losses", 0), counts.get("doubles", 0)
-    if ended.returncode and tally.holds:
-        tally.find(f"{' '.join(command[1:])} ended with status {ended.returncode}")
-    tally.findings += [str(failure) for failure in counts.get("failures", ())]
+        tally.find(f"{SIMULATION} ended with status {status} and without counts")
+        return tally
+    tally.crashes, tally.acknowledged = counts["crashes_injected"], counts["acknowledgements_checked"]
+    if counts["acknowledged"] != counts["acknowledgements_checked"]:
+        tally.find(f"of {counts['acknowledged']} acknowledgements {tally.acknowledged} were looked for")
+    for failure in counts["failures"]:
+        text = f"{failure['law']}: {failure['message']}\n    replay: {failure['replay']}"
+        if failure["law"] == "loss":
+            tally.lose(1, text)
+        elif failure["law"] == "double":
+            tally.double(1, text)
+        else:
+            tally.find(text)
+    if status and tally.holds:
+        tally.find(f"{SIMULATION} ended with status {status}")
     return tally
 
 
