@@ -12,7 +12,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 # Running needs the run-time set; where the development set (a superset) is installed, it stays.
 RUNTIME := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.run)
 
-.PHONY: check format format-check lint types imports test quick run demo bench compile setup setup-dev lock clean
+.PHONY: check format format-check lint types imports test crash-test quick run demo bench compile setup setup-dev lock clean
 
 check: format-check lint types imports test
 
@@ -34,6 +34,10 @@ imports: $(VENV)/.dev
 
 test: $(VENV)/.dev compile
 	$(BIN)/python -m pytest -n auto --dist loadfile tests
+
+# Half an hour of real crashes; CRASH="--only power --cuts 500" chooses.
+crash-test: $(VENV)/.dev compile
+	@$(BIN)/python -m tests.crash $(CRASH)
 
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" --ignore=tests/end_to_end tests

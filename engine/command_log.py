@@ -2,84 +2,89 @@
 
 Law: blocks are valid from the first to the last, each naming its predecessor's checksum; after a crash at
 most the last one is torn, because one block is in flight at a time. A valid block behind an invalid one is
-corruption, not a crash.
+corruption, not a crash. What a block is stands in engine/blocks.py.
 
-    segment  00000001.log  zero-filled once, blocks one after another
-    block    header (64 bytes) | COMMAND records | zeroes up to a multiple of 4,096, so that no synced sector
-             is rewritten
-    header   magic version flags | epoch segment | block sequence | first command sequence | count length
-             | CRC32C of the previous block's header, of the records | log | CRC32C of this header
-
-`log` is a number drawn when the log is begun: a segment of another exchange is known by it, and a client
-cannot write what looks like a header into the fields of its orders.
-
-    LogError                 the log cannot be used; the message says where and what to do
-    ├── CorruptLogError      an invalid block with a valid one behind it, or a foreign or newer file
-    └── LogFullError         no room for the next block and no next segment
+Segments that no snapshot needs any more move to an archive (engine/retention.py); where it is given, it is
+read as if they had stayed.
 """
 
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import google_crc32c
 import numpy as np
 
+from engine.blocks import (
+    BLOCK_ALIGNMENT,
+    BLOCK_COMMANDS_MAX,
+    HEADER,
+    HEADER_BYTES,
+    MAGIC,
+    CorruptLogError,
+    LogError,
+    LogFullError,
+    Position,
+    block_bytes,
+    padded,
+    read_block,
+    segment_name,
+    segment_numbers,
+)
 from engine.disk import NO_SPACE, Disk, File
-from engine.records import COMMAND, RECORD_BYTES, Records
+from engine.records import Records
 from engine.vocabulary import RECORD_VERSION
 
-MAGIC: Final = 0x474F4C474E4F434C  # "LCONGLOG", little-endian
-BLOCK_ALIGNMENT: Final = 4096
-HEADER_BYTES: Final = 64
 SEGMENT_BYTES: Final = 64 << 20
-BLOCK_COMMANDS_MAX: Final = 4096
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
+SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
 
-HEADER: Final = np.dtype(
-    [
-        ("magic", "<u8"),
-        ("version", "<u2"),
-        ("flags", "<u2"),
-        ("epoch", "<u4"),
-        ("segment", "<u4"),
-        ("count", "<u4"),
-        ("block", "<u8"),
-        ("first_sequence", "<i8"),
-        ("length", "<u4"),
-        ("previous_crc", "<u4"),
-        ("records_crc", "<u4"),
-        ("log", "<u8"),
-        ("header_crc", "<u4"),
-    ]
-)
-assert HEADER.itemsize == HEADER_BYTES
+
+class Work(Protocol):
+    """A piece of work that runs beside the log, as a started threading.Thread."""
+
+    def is_alive(self) -> bool:
+        """Whether it is not done yet."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Return when it is done, or after `timeout` seconds."""
 
 
-class LogError(Exception):
-    """The command log cannot be used."""
+Beside = Callable[[Callable[[], None]], Work]
 
 
-class CorruptLogError(LogError):
-    """The log is damaged in the middle, or is not ours."""
-
-
-class LogFullError(LogError):
-    """There is no room for another block."""
+def in_a_thread(work: Callable[[], None]) -> Work:
+    """Start `work` in a thread of its own that does not keep the process alive."""
+    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
+    thread.start()
+    return thread
 
 
 class CommandLog:
     """The file implementation of the port: `recover`, `resume`, then `append` from one thread."""
 
-    def __init__(self, disk: Disk, segment_bytes: int = SEGMENT_BYTES, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        segment_bytes: int = SEGMENT_BYTES,
+        retry_s: float = RETRY_S,
+        archive: Disk | None = None,
+        *,
+        beside: Beside = in_a_thread,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Look at the log on `disk`; nothing is changed before `resume`. Raises CorruptLogError, OSError."""
         self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
-        segments = [name for name in disk.names() if name.endswith(".log")]
-        _refuse_gap(segments)
+        self._beside, self._now_s = beside, now_s
+        self._archive = archive
+        self._first_here, self._first, self._made = segment_numbers(
+            disk, archive
+        )  # segments: of `disk`, of all
+        self.position: Position | None = None  # of the last durable block
         self.epoch = 0  # of the last block; after `resume`, of the blocks to come
         self.sequence = 0  # of the last durable command
         self._log, self._block, self._previous_crc = 0, 0, 0
@@ -87,27 +92,36 @@ class CommandLog:
         self._size = 0  # bytes of that segment
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
-        self._made = len(segments)  # segments that exist
-        self._maker: threading.Thread | None = None
+        self._maker: Work | None = None
         self._maker_lock = threading.Lock()
         self._made_at_s = 0.0  # monotonic time of the last attempt
         self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
         self.trouble: OSError | None = None  # no space for the next segment
 
-    def recover(self) -> Iterator[Records]:
-        """Yield every block's commands (read-only) in order; change nothing. Raises LogError, OSError."""
-        for number in range(1, self._made + 1):
-            name = segment_name(number)
-            file, size, offset = self._disk.open(name), self._disk.size(name), 0
+    def recover(self, after: Position | None = None, *, beside_engine: bool = False) -> Iterator[Records]:
+        """Yield the commands (read-only) of every block in order, of those behind `after` if it is given;
+        change no byte. Beside an engine that appends, damage at the end cannot be told from a block that
+        comes: then it is not looked for. Raises LogError, OSError.
+
+        What a killed engine wrote and had not synced is in the page cache only: it is synced before it
+        counts, or a power cut would take back what this start has told the world.
+        """
+        self._disk.sync_names()
+        number, offset = self._behind(after)
+        while number <= self._made:
+            file, size = self._opened(number)
             try:
+                file.sync()
                 while (found := self._following_block(file, number, offset, size)) is not None:
                     header, records = found
-                    offset += block_bytes(len(records))
                     self._accept(header, number, offset)
+                    offset = self._offset
                     yield records
-                self._refuse_hole(file, number, offset, size)
+                if not beside_engine:
+                    self._refuse_hole(file, number, offset, size)
             finally:
                 file.close()
+            number, offset = number + 1, 0
 
     def resume(self, epoch: int) -> None:
         """Cut the torn tail and get ready for blocks of `epoch`, once. Raises LogError, OSError."""
@@ -139,9 +153,18 @@ class CommandLog:
         self._file.write(self._offset, self._encode(commands, length))
         self._file.sync()
         self._writing = False
-        self._offset += length
-        self._block += 1
         self.sequence = int(commands["sequence"][-1])
+        self._move(self._previous_crc, length)
+
+    def archive_below(self, segment: int) -> int:
+        """Move the segments below `segment` into the archive; return how many went. Raises OSError."""
+        assert self._archive is not None, "there is an archive"
+        assert segment <= self._number, "a segment in use stays"
+        moved = range(self._first_here, segment)
+        for number in moved:
+            self._disk.move(segment_name(number), self._archive)
+            self._first_here = number + 1
+        return len(moved)
 
     def nearly_full(self) -> bool:
         """True when the segment fills up and the disk has no space for the next: cancels only."""
@@ -160,7 +183,7 @@ class CommandLog:
 
     def retry(self) -> None:
         """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
-        if self.trouble is not None and time.monotonic() - self._made_at_s >= self._retry_s:
+        if self.trouble is not None and self._now_s() - self._made_at_s >= self._retry_s:
             self._prepare_next()
 
     def close(self) -> None:
@@ -210,18 +233,66 @@ class CommandLog:
             raise self._damage(here)
         return found
 
-    def _accept(self, header: np.void, number: int, end: int) -> None:
+    def _accept(self, header: np.void, number: int, offset: int) -> None:
         self._log, self.epoch = int(header["log"]), int(header["epoch"])
-        self._block, self._previous_crc = self._block + 1, int(header["header_crc"])
-        self.sequence += int(header["count"])
-        self._number, self._offset = number, end
+        self._block, self._previous_crc = int(header["block"]), int(header["header_crc"])
+        self.sequence = int(header["first_sequence"]) + int(header["count"]) - 1
+        self._number, self._offset = number, offset
+        self._move(self._previous_crc, padded(int(header["length"])))
+
+    def _move(self, crc: int, length: int) -> None:
+        """The block at the place that is next has become the last one."""
+        self.position = Position(
+            self.sequence, self._number, self._offset, self._block, crc, self.epoch, self._log
+        )
+        self._offset += length
+        self._block += 1
+
+    def _behind(self, after: Position | None) -> tuple[int, int]:
+        """The segment and offset where reading begins. Raises CorruptLogError, OSError."""
+        if after is None:
+            if self._first > 1:
+                raise CorruptLogError(
+                    f"segment {segment_name(self._first - 1)} is missing, and no sound snapshot stands for "
+                    "what came before; put it back into commands or archive, nothing was changed"
+                )
+            return 1, 0
+        name = segment_name(after.segment)
+        if after.segment < self._first:
+            raise CorruptLogError(
+                f"segment {name} is missing, on which the snapshot of command {after.sequence} rests; put it "
+                "back, nothing was changed"
+            )
+        found = None
+        if after.segment <= self._made:
+            file, size = self._opened(after.segment)
+            try:
+                found = read_block(file, after.segment, after.offset, size)
+            finally:
+                file.close()
+        if found is None or int(found[0]["header_crc"]) != after.crc or int(found[0]["log"]) != after.log:
+            raise CorruptLogError(
+                f"the snapshot of command {after.sequence} rests on a block at {name}, offset "
+                f"{after.offset}, that the command log does not hold: its end is lost, or it is another "
+                "exchange's; put back what is missing, nothing was changed"
+            )
+        self._accept(found[0], after.segment, after.offset)
+        return self._number, self._offset
+
+    def _opened(self, number: int) -> tuple[File, int]:
+        """A segment's file and its size, wherever it is kept."""
+        disk = self._disk if number >= self._first_here or self._archive is None else self._archive
+        return disk.open(segment_name(number)), disk.size(segment_name(number))
 
     def _refuse_hole(self, file: File, number: int, offset: int, size: int) -> None:
         """Scan behind the first invalid block: a valid one there means corruption in the middle."""
-        for later in range(offset + BLOCK_ALIGNMENT, size, BLOCK_ALIGNMENT):
-            found = read_block(file, number, later, size)
-            if found is not None and (self._block == 0 or int(found[0]["log"]) == self._log):
-                raise self._damage(f"{segment_name(number)}, offset {later}")
+        for first in range(offset + BLOCK_ALIGNMENT, size, SCAN_BYTES):
+            raw = file.read(first, SCAN_BYTES)
+            words = np.frombuffer(raw[: len(raw) // 8 * 8], "<u8")[:: BLOCK_ALIGNMENT // 8]
+            for later in first + BLOCK_ALIGNMENT * np.flatnonzero(words == MAGIC):
+                found = read_block(file, number, int(later), size)
+                if found is not None and (self._block == 0 or int(found[0]["log"]) == self._log):
+                    raise self._damage(f"{segment_name(number)}, offset {later}")
 
     def _damage(self, later: str) -> CorruptLogError:
         return CorruptLogError(
@@ -278,9 +349,8 @@ class CommandLog:
         with self._maker_lock:
             if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
                 return
-            self._made_at_s = time.monotonic()
-            self._maker = threading.Thread(target=self._make_next, name="segment-maker", daemon=True)
-            self._maker.start()
+            self._made_at_s = self._now_s()
+            self._maker = self._beside(self._make_next)
 
     def _make_next(self) -> None:
         try:
@@ -295,48 +365,17 @@ class CommandLog:
             self.trouble = None
 
 
-def read_block(file: File, number: int, offset: int, size: int) -> tuple[np.void, Records] | None:
-    """Header and commands of the block at `offset`, or None where there is no whole one. Raises
-    CorruptLogError for a newer version's, OSError.
-    """
-    if offset + BLOCK_ALIGNMENT > size:
-        return None
-    raw = file.read(offset, HEADER_BYTES)
-    if len(raw) < HEADER_BYTES:
-        return None
-    header: np.void = np.frombuffer(raw, HEADER)[0]
-    if int(header["magic"]) != MAGIC or google_crc32c.value(raw[:-4]) != int(header["header_crc"]):
-        return None
-    if int(header["version"]) > RECORD_VERSION:
-        raise CorruptLogError(
-            f"{segment_name(number)}, offset {offset}: written by a newer version "
-            f"({int(header['version'])}, this is {RECORD_VERSION}); start that one, nothing was changed"
-        )
-    count = int(header["count"])
-    if not 0 < count <= BLOCK_COMMANDS_MAX or int(header["length"]) != count * RECORD_BYTES:
-        return None
-    body = file.read(offset + HEADER_BYTES, count * RECORD_BYTES)
-    if len(body) != count * RECORD_BYTES or google_crc32c.value(body) != int(header["records_crc"]):
-        return None
-    return header, np.frombuffer(body, COMMAND)
-
-
-def segment_name(number: int) -> str:
-    """The file of segment `number`, from 1."""
-    return f"{number:08d}.log"
-
-
-def block_bytes(count: int) -> int:
-    """Bytes of a block of `count` commands with its header and padding."""
-    used = HEADER_BYTES + count * RECORD_BYTES
-    return -(-used // BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT
-
-
-def _refuse_gap(segments: list[str]) -> None:
-    for number, name in enumerate(segments, 1):
-        if name > segment_name(number) and name[:-4].isdigit():
-            raise CorruptLogError(
-                f"segment {segment_name(number)} is missing; put it back, nothing was changed"
-            )
-        if name != segment_name(number):
-            raise CorruptLogError(f"{name} is not a segment of the command log; take it away")
+__all__ = [
+    "BLOCK_ALIGNMENT",
+    "BLOCK_COMMANDS_MAX",
+    "HEADER",
+    "HEADER_BYTES",
+    "MAGIC",
+    "CommandLog",
+    "CorruptLogError",
+    "LogError",
+    "LogFullError",
+    "Position",
+    "block_bytes",
+    "segment_name",
+]

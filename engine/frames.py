@@ -40,12 +40,16 @@ class Frame(IntEnum):
     SUBSCRIBE = 5
     EVENTS = 6
     HELLO = 7
+    CURSOR = 8  # of a subscriber: what it has booked, up to `sequence`, is on the medium; `tag` is its name
+    SNAPSHOT = 9  # on the command socket: take a snapshot now; answered by REPLY
 
 
 COMMANDS_MAX: Final = 1 << 16  # of one COMMANDS frame: as many as the engine's inbox holds
 
 KINDS: Final = frozenset(Frame)
-CARRIES_COMMANDS: Final = frozenset({Frame.COMMANDS, Frame.QUERY, Frame.SUBSCRIBE})
+CARRIES_COMMANDS: Final = frozenset(
+    {Frame.COMMANDS, Frame.QUERY, Frame.SUBSCRIBE, Frame.CURSOR, Frame.SNAPSHOT}
+)
 
 
 def frame(kind: Frame, records: Records) -> bytes:

@@ -17,6 +17,7 @@ from engine.vocabulary import Command, Event, Reason
 
 HELLO_S: Final = 5.0
 UNREAD_BATCHES_MAX: Final = 64  # then the socket is left alone until the reader has caught up
+SETTLEMENT: Final = 1  # the one keeper of books whose cursor holds the logs
 UNSENT_BYTES_MAX: Final = 64 << 20  # of commands that the engine does not take; then it counts as gone
 
 
@@ -131,19 +132,26 @@ class CommandLink(_Link):
         """The rows that answer a question, last END with the state's sequence. Raises LinkDownError; also
         when too many questions wait at the engine.
         """
+        question = {"kind": kind, "account": account, "instrument": instrument}
+        rows = await self._answer(Frame.QUERY, question)
+        if rows["reason"][-1] == Reason.QUEUE_FULL:
+            raise LinkDownError("too many questions wait at the engine; ask again")
+        return rows
+
+    async def snapshot(self) -> int:
+        """Have the engine take a snapshot; return its sequence, 0 when it failed. Raises LinkDownError."""
+        return int((await self._answer(Frame.SNAPSHOT, {}))["sequence"][-1])
+
+    async def _answer(self, kind: Frame, question: dict[str, int]) -> Records:
         self._asked += 1
         tag = self._asked
         answer: asyncio.Future[Records] = asyncio.get_running_loop().create_future()
         self._questions[tag] = (answer, [])
-        question = commands_of({"kind": kind, "account": account, "instrument": instrument, "tag": tag})
         try:
-            self._write(Frame.QUERY, question)
-            rows = await answer
+            self._write(kind, commands_of(question | {"tag": tag}))
+            return await answer
         finally:
             self._questions.pop(tag, None)
-        if rows["reason"][-1] == Reason.QUEUE_FULL:
-            raise LinkDownError("too many questions wait at the engine; ask again")
-        return rows
 
     def _receive(self, kind: Frame, records: Records) -> None:
         if kind is Frame.REFUSED:
@@ -178,6 +186,12 @@ class EventLink(_Link):
         link = await cls._dial(path)
         link._write(Frame.SUBSCRIBE, commands_of({"sequence": after, "account": account, "due_ns": until}))
         return link
+
+    def booked(self, sequence: int, keeper: int) -> None:
+        """Tell the engine that `keeper` has booked everything up to `sequence`, on the medium: it may archive
+        that. Raises LinkDownError.
+        """
+        self._write(Frame.CURSOR, commands_of({"sequence": sequence, "tag": keeper}))
 
     async def __aiter__(self) -> AsyncIterator[Records]:
         while (batch := await self._batches.get()) is not None:

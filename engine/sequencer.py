@@ -47,6 +47,7 @@ class Sequencer:
         self._disk = ThreadPoolExecutor(1, "disk")
         self._stopping = False
         self._warned = False  # that sequence numbers run out
+        self.between_batches: Callable[[], None] = _nothing  # called when all that was applied is durable
         self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
@@ -88,6 +89,7 @@ class Sequencer:
                 if self._waiting:
                     await self._sequence_batch()
                 self._answer()
+                self.between_batches()
         finally:
             self._disk.shutdown()
 
@@ -105,6 +107,10 @@ class Sequencer:
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
         self._stopping = True
+        self._work.set()
+
+    def wake(self) -> None:
+        """Let `between_batches` be called soon, also when nobody trades."""
         self._work.set()
 
     def _closed_door(self) -> Reason:
@@ -174,6 +180,10 @@ class Sequencer:
         if self._questions:
             question, reply = self._questions.popleft()
             reply(self._exchange.answer(question))
+
+
+def _nothing() -> None:
+    """Nobody has anything to do between two batches."""
 
 
 def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) -> Records:

@@ -5,8 +5,6 @@ nothing more.
 """
 
 import asyncio
-import contextlib
-import os
 import signal
 from collections import deque
 from pathlib import Path
@@ -15,81 +13,68 @@ from typing import Final, cast
 import numpy as np
 import structlog
 
-from engine.clock import Clock, SteppedClock, WallClock
-from engine.command_log import SEGMENT_BYTES, CommandLog, CorruptLogError, LogError, LogFullError
-from engine.disk import NO_SPACE, Disk, PosixDisk
+from engine.clock import Clock, SteppedClock
+from engine.command_log import CommandLog, LogError, LogFullError
+from engine.epoch import next_epoch
 from engine.event_log import EventLog
 from engine.exchange import Exchange
 from engine.frames import COMMANDS_MAX, FRAME_RECORDS_MAX, Frame, FrameReader, LinkError, frame
-from engine.instruments import load_instruments
 from engine.link import hello
 from engine.location import Location, lock_folder
-from engine.records import COMMAND, Records, as_words, commands_of, empty_commands, joined, select
+from engine.machine import MACHINE, Machine
+from engine.records import EVENT, Records, commands_of, empty_commands, joined
+from engine.recovery import recover, replay
+from engine.retention import Retention
 from engine.sequencer import Sequencer
-from engine.vocabulary import Command, Event, Phase
+from engine.settings import Settings, SettingsError
+from engine.snapshot import Snapshot, Snapshots
+from engine.snapshot_taker import SnapshotTaker
+from engine.subscribers import Subscribers, wanted_events
+from engine.vocabulary import RECORD_VERSION, Command, Event, Phase
 
 LOCK_WAIT_S: Final = 3.0
 STOP_S: Final = 0.3  # for clients to read what was finished; then they are cut off
-READ_BYTES: Final = 1 << 18
 WRITE_BUFFER_BYTES_MAX: Final = 8 << 20  # of one client in its transport; then answers wait in a queue
 ANSWER_ROWS: Final = 1 << 13  # of one REPLY frame
 ANSWER_ROWS_MAX: Final = (
     2 * FRAME_RECORDS_MAX
 )  # waiting for one client; one that does not read them is cut off
-CLIENTS_MAX: Final = 1 << 10  # of each socket
-EPOCH_MAX: Final = (1 << 32) - 1
-MIB: Final = 1 << 20
-SEGMENT_MIB_MAX: Final = 1 << 10
-
-
-class SettingsError(Exception):
-    """The environment asks for what there is not; the message says which variable and what it may be."""
-
-
-class Settings:
-    """What the environment says: LECONG_CLOCK wall|stepped, LECONG_CALENDAR open|manual,
-    LECONG_LOG_SEGMENT_MIB.
-    """
-
-    def __init__(self) -> None:
-        """Read the environment. Raises SettingsError."""
-        self.stepped = _choice("LECONG_CLOCK", "wall", "stepped") == "stepped"
-        self.always_open = _choice("LECONG_CALENDAR", "open", "manual") == "open"
-        mib = os.environ.get("LECONG_LOG_SEGMENT_MIB") or str(SEGMENT_BYTES // MIB)
-        if not (mib.isascii() and mib.isdigit() and 1 <= int(mib) <= SEGMENT_MIB_MAX):
-            raise SettingsError(
-                f"LECONG_LOG_SEGMENT_MIB is {mib!r}; it must be a whole number from 1 to {SEGMENT_MIB_MAX}"
-            )
-        self.segment_bytes = int(mib) * MIB
-
-
-def _choice(variable: str, *values: str) -> str:
-    """The value of an environment variable, the first of `values` by default."""
-    value = os.environ.get(variable) or values[0]
-    if value not in values:
-        raise SettingsError(f"{variable} is {value!r}; it must be {' or '.join(values)}")
-    return value
+CLIENTS_MAX: Final = 1 << 10  # of the command socket
 
 
 class Engine:
     """One shard: exchange, logs, sequencer and sockets, on one event loop."""
 
-    def __init__(self, location: Location, settings: Settings, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self,
+        location: Location,
+        settings: Settings,
+        exchange: Exchange | None = None,
+        machine: Machine = MACHINE,
+    ) -> None:
         """Open the data folder and replay its log. Raises LocationError, LogError, OSError."""
         self._location = location
-        self.log = CommandLog(PosixDisk(location.engine / "commands"), settings.segment_bytes)
+        folder = machine.disk(location.engine)
+        self.log = CommandLog(
+            machine.disk(location.engine / "commands"),
+            settings.segment_bytes,
+            archive=machine.disk(location.engine / "archive"),
+            beside=machine.beside,
+            now_s=machine.now_s,
+        )
         self.exchange = exchange or Exchange()
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
-        self.events = EventLog(location.engine / "events.log")
-        replay(self.log, self.exchange, self.events)
-        self.epoch = next_epoch(PosixDisk(location.engine), self.log.epoch)
+        self.events = EventLog(folder.grow("events.log"), settings.reserve_bytes)
+        self.snapshots = Snapshots(machine.disk(location.engine / "snapshots"))
+        recover(self.log, self.exchange, self.events, self.snapshots)
+        self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
-        clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else WallClock()
+        clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()
         self.sequencer = Sequencer(self.exchange, self.log, self.events, clock)
         self.stopping = False
-        self._subscribers: set[asyncio.Task[None]] = set()
-        self._undecided: set[asyncio.Task[None]] = set()  # subscribers that have not said what they want
         self.doors: set[CommandDoor] = set()
+        self.subscribers = Subscribers(self)
+        self._keep(settings, machine)
         self._admit_instruments(settings)
 
     async def serve(self) -> None:
@@ -106,6 +91,7 @@ class Engine:
                 server.close()
             for path in (self._location.engine_commands, self._location.engine_events):
                 path.unlink(missing_ok=True)
+            self.taker.close()
             await self._say_goodbye()
             self.log.close()
             self.events.close()
@@ -116,17 +102,16 @@ class Engine:
 
     async def _listen_events(self) -> asyncio.Server:
         path = _vacant(self._location.engine_events)
-        return await asyncio.start_unix_server(self._subscribed, path)
+        return await asyncio.start_unix_server(self.subscribers.arrived, path)
 
     async def _say_goodbye(self) -> None:
         """Let every client read what was published, for STOP_S at most, then hang up."""
         self.stopping = True
         self.sequencer.grown.set()
-        for undecided in self._undecided:
-            undecided.cancel()
+        self.subscribers.say_goodbye()
         for door in self.doors:
             door.finish()
-        leaving = [*self._subscribers, *(asyncio.ensure_future(door.gone.wait()) for door in self.doors)]
+        leaving = [*self.subscribers.tasks, *(asyncio.ensure_future(door.gone.wait()) for door in self.doors)]
         if leaving:
             await asyncio.wait(leaving, timeout=STOP_S)
         for door in list(self.doors):
@@ -135,65 +120,32 @@ class Engine:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
 
-    def _subscribed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.stopping or len(self._subscribers) >= CLIENTS_MAX:
-            writer.close()
-            return
-        task = asyncio.get_running_loop().create_task(self._stream(reader, writer))
-        for tasks in (self._subscribers, self._undecided):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send one subscriber what it asked for, from the event log, at its own pace, while it is there."""
-        try:
-            writer.write(hello(self.epoch, self.sequencer.sequence))
-            wish = await _read_wish(reader)
-            self._undecided -= {asyncio.current_task()}
-            feed = asyncio.ensure_future(
-                self._feed(writer, int(wish["sequence"]), int(wish["account"]), int(wish["due_ns"]))
-            )
-            gone = asyncio.ensure_future(_hung_up(reader))
-            try:
-                await asyncio.wait((feed, gone), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                feed.cancel()
-                gone.cancel()
-                await asyncio.gather(feed, gone, return_exceptions=True)
-            if not feed.cancelled():
-                feed.result()
-            writer.close()
-        except LinkError as error:
-            structlog.get_logger().warning("a subscriber broke the rules", error=str(error))
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # it left, or the engine ends
-        finally:
-            if not writer.is_closing():
-                writer.transport.abort()
-
-    async def _feed(self, writer: asyncio.StreamWriter, after: int, account: int, until: int) -> None:
-        offset = self.events.position_after(after)
-        while not writer.is_closing():
-            grown = self.sequencer.grown
-            while offset < self.events.size:
-                events = self.events.read(offset)
-                offset += events.nbytes
-                wanted = wanted_events(events, account, until)
-                if len(wanted):
-                    writer.write(frame(Frame.EVENTS, wanted))
-                    await writer.drain()
-                if until and int(events["sequence"][-1]) >= until:
-                    return
-            if self.stopping or (until and self.sequencer.sequence >= until):
-                return
-            await grown.wait()
+    def _keep(self, settings: Settings, machine: Machine) -> None:
+        """Wire what takes snapshots and what clears away behind them."""
+        retention = Retention(
+            self.snapshots,
+            self.log,
+            self.events,
+            self.subscribers.cursors,
+            self.subscribers.first_read,
+            settings.events_kept,
+        )
+        self.taker = SnapshotTaker(
+            self.snapshots,
+            self,
+            every=settings.snapshot_commands,
+            begin=machine.begin,
+            taken=retention.clear,
+            wake=self.sequencer.wake,
+        )
+        self.sequencer.between_batches = self.taker.between_batches
 
     def _admit_instruments(self, settings: Settings) -> None:
         """Products of instruments.csv that the exchange does not know yet are its first commands; open them
         if always open. Raises LogFullError.
         """
         defined = self.exchange.state.instruments["defined"]
-        new = [product for product in load_instruments() if not defined[product.number]]
+        new = [product for product in settings.products if not defined[product.number]]
         if not new:
             return
         commands = [product.terms() for product in new]
@@ -267,8 +219,21 @@ class CommandDoor(asyncio.Protocol):
         elif kind is Frame.QUERY:
             for at in range(len(records)):
                 self._engine.sequencer.ask(records[at : at + 1], self._reply)
+        elif kind is Frame.SNAPSHOT:
+            self._snapshot(int(records["tag"][0]))
         else:
             raise LinkError(f"frame {kind.name} has no business on the command socket")
+
+    def _snapshot(self, tag: int) -> None:
+        """Have a snapshot taken; the answer is its sequence, or the reason."""
+
+        def answer(snapshot: Snapshot | None) -> None:
+            row = np.zeros(1, EVENT)
+            row["version"], row["kind"], row["tag"] = RECORD_VERSION, Event.END, tag
+            row["sequence"] = snapshot.sequence if snapshot else 0
+            self._reply(row)
+
+        self._engine.taker.ask(answer)
 
     def _reply(self, rows: Records) -> None:
         self._send(Frame.REPLY, rows)
@@ -295,73 +260,6 @@ class CommandDoor(asyncio.Protocol):
             self._transport.close()
 
 
-def replay(log: CommandLog, exchange: Exchange, events: EventLog) -> None:
-    """Recover the exchange from its log, and the event log with it (law 1); the command log is not changed.
-    Raises LogError, OSError.
-    """
-    for block in log.recover():
-        commands = np.empty(len(block), COMMAND)
-        as_words(commands)[:] = as_words(block)
-        events.append(exchange.apply(commands))
-    assert exchange.sequence == log.sequence, "the exchange has judged every command of the log"
-    if events.former_sequence > log.sequence:
-        raise CorruptLogError(
-            f"events.log holds command {events.former_sequence}, the command log ends at {log.sequence}: its "
-            "end is lost; put back what is missing, or take events.log away to give it up"
-        )
-    events.cut()
-
-
-def next_epoch(disk: Disk, of_log: int) -> int:
-    """One number per engine start, higher than any before, on the medium before anything is sequenced. Raises
-    LogError, OSError.
-    """
-    stored = disk.open("epoch").read(0, 32).strip() if "epoch" in disk.names() else b"0"
-    if not stored.isdigit() or int(stored) >= EPOCH_MAX:
-        raise CorruptLogError(
-            f"the file epoch says {stored!r}; write a number into it that is at least {of_log} and that no "
-            f"client has seen exceeded, below {EPOCH_MAX}"
-        )
-    epoch = max(int(stored), of_log) + 1
-    try:
-        disk.replace("epoch", f"{epoch}\n".encode())
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        raise LogFullError(
-            f"no space to start ({error}); free some, or set LECONG_DATA to another disk"
-        ) from error
-    return epoch
-
-
-def wanted_events(events: Records, account: int, until: int) -> Records:
-    """The rows up to a sequence (0: all) that concern an account (-1: all)."""
-    if until and int(events["sequence"][-1]) > until:
-        events = events[: int(np.searchsorted(events["sequence"], until, side="right"))]
-    if account >= 0:  # only a trade has a counter account: other kinds keep another field there
-        counter = (events["kind"] == Event.TRADE) & (events["counter_account"] == account)
-        return select(events, (events["account"] == account) | counter)
-    return events
-
-
-async def _read_wish(reader: asyncio.StreamReader) -> np.void:
-    frames = FrameReader(records_max=1)
-    while data := await reader.read(READ_BYTES):
-        for kind, records in frames.feed(data):
-            if kind is not Frame.SUBSCRIBE:
-                raise LinkError("the event socket takes one SUBSCRIBE frame of one record")
-            wish: np.void = records[0]
-            return wish
-    raise ConnectionResetError("the subscriber left before it said what it wants")
-
-
-async def _hung_up(reader: asyncio.StreamReader) -> None:
-    """Return when the subscriber is gone; what else it says is not listened to."""
-    with contextlib.suppress(ConnectionError):
-        while await reader.read(READ_BYTES):
-            pass
-
-
 def _vacant(path: Path) -> str:
     """The path of a socket, free of what a killed engine left there."""
     path.unlink(missing_ok=True)
@@ -377,4 +275,13 @@ async def run(location: Location) -> None:
         await engine.serve()
 
 
-__all__ = ["Engine", "LogError", "Settings", "SettingsError", "replay", "run"]
+__all__ = [
+    "Engine",
+    "LogError",
+    "Settings",
+    "SettingsError",
+    "next_epoch",
+    "replay",
+    "run",
+    "wanted_events",
+]

@@ -92,11 +92,12 @@ class Connection:
 class Gateway:
     """One worker: its sessions, its links, its timers. The composition root of the package."""
 
-    def __init__(self, config: Config, connector: Connector | None = None) -> None:
+    def __init__(self, config: Config, connector: Connector | None = None, number: int | None = None) -> None:
+        """Wire the parts; `number` tells this worker's requests from others' and is drawn when not given."""
         location = config.location
         self.config = config
         self.directory = Directory()
-        self.desk = TradingDesk(random.SystemRandom().randrange(1, 1 << 16))
+        self.desk = TradingDesk(number or random.SystemRandom().randrange(1, 1 << 16))
         self.feed = EngineFeed(
             connector or SocketConnector(location.engine_commands, location.engine_events), self.desk
         )
@@ -127,16 +128,20 @@ class Gateway:
         listening = listen(self.config)
         self.port = listening.getsockname()[1]
         self.directory.load(self.config.location.gateway)
-        self._failed = asyncio.get_running_loop().create_future()
         application = web.Application()
         application.router.add_get("/ws", self._websocket)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_SECONDS)
         await self._runner.setup()
-        for task in (self.feed.run(), self.settlement.run(), self._heartbeat(), self._refresh_stale()):
-            self._spawn_vital(task)
+        self.begin()
         await web.SockSite(
             self._runner, listening, ssl_context=context, backlog=BACKLOG_CONNECTIONS_MAX
         ).start()
+
+    def begin(self) -> None:
+        """Start the links to engine and settlement, and the timers."""
+        self._failed = asyncio.get_running_loop().create_future()
+        for task in (self.feed.run(), self.settlement.run(), self._heartbeat(), self._refresh_stale()):
+            self._spawn_vital(task)
 
     async def failed(self) -> None:
         """Wait for ever; raises what ended one of the tasks that the gateway cannot be without."""
@@ -172,7 +177,12 @@ class Gateway:
         )
         await socket_.prepare(request)
         assert request.transport is not None
-        connection = Connection(f"c{next(self._numbers)}", socket_, request.transport, self._wake)
+        await self.attend(socket_, request.transport)
+        return socket_
+
+    async def attend(self, socket_: _Socket, transport: asyncio.Transport) -> None:
+        """Serve one open connection until it ends."""
+        connection = Connection(f"c{next(self._numbers)}", socket_, transport, self._wake)
         socket_.before_too_big = lambda: self._announce_error(connection, "frame_too_large")
         session = connection.session
         self._connections[session] = connection
@@ -187,7 +197,6 @@ class Gateway:
             if not self._connections:
                 self._last_left.set()
             self.dispatcher.leave(session)
-        return socket_
 
     async def _serve(self, connection: Connection) -> None:
         receive, dispatch = connection.socket.receive, self.dispatcher.receive

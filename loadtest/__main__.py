@@ -1,4 +1,4 @@
-"""`python -m loadtest`: demo (July 2015), run (a load test), bench (the three ratios)."""
+"""`python -m loadtest`: demo (July 2015), run (a load test), bench (three ratios), log (three of the log)."""
 
 import json
 import sys
@@ -88,7 +88,30 @@ def bench(as_json: bool, append: bool, only: tuple[str, ...], data: Path, port: 
     )
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines(result)))
     if append:
-        append_result(result)
+        append_result(lines(result))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--append", is_flag=True, help="Append to loadtest/RESULTS.md.")
+@click.option("--commands", default=1_000_000, show_default=True, type=click.IntRange(20_000))
+@click.option("--recovered", default=3_000_000, show_default=True, type=click.IntRange(1000))
+@click.option("--resting", default=1_000_000, show_default=True, type=click.IntRange(1000, 2_000_000))
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--data", type=click.Path(path_type=Path), default=Path("var/bench_log"), show_default=True)
+def log(as_json: bool, append: bool, data: Path, **sizes: int) -> None:
+    """Measure the command log: durable commands a second, latency, replay, recovery, snapshot."""
+    from loadtest import bench_log
+
+    try:
+        result = bench_log.measure(data, **sizes)
+    except OSError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(CANNOT_RUN)
+    text = bench_log.lines(result)
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(text))
+    if append:
+        append_result(text)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

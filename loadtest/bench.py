@@ -93,8 +93,8 @@ def lines(result: dict[str, Any]) -> list[str]:
     return text
 
 
-def append(result: dict[str, Any], path: Path = RESULTS) -> None:
-    """Add the result at the end of the results page."""
-    heading, _, *body = lines(result)
+def append(text: list[str], path: Path = RESULTS) -> None:
+    """Add a result's lines at the end of the results page."""
+    heading, _, *body = text
     with path.open("a", encoding="utf-8") as page:
         page.write(f"\n## {heading}\n\n```\n" + "\n".join(body) + "\n```\n")

@@ -75,9 +75,9 @@ async def run_load(wish: Wish, exchange: OwnExchange | None, say: Say) -> dict[s
         say(f"admitting {wish.sessions} members with money and goods …")
         seats = await furnish(wish.url, operator, http, CROWD, wish.sessions, _products)
         figures = Figures()
-        positions = dict(await _each(seats, lambda seat: _position(wish.url, seat, http)))
+        positions = dict(await each_seat(seats, lambda seat: read_position(wish.url, seat, http)))
         async with Client(wish.url, operator, http=http) as desk:
-            last_contract = await _last_contract(desk)
+            last_contract = await read_last_contract(desk)
             async with _sessions(wish, seats, figures, http) as sessions:
                 say(
                     f"{wish.rate:,} messages a second through {len(sessions)} sessions for {wish.seconds:g} s"
@@ -86,9 +86,11 @@ async def run_load(wish: Wish, exchange: OwnExchange | None, say: Say) -> dict[s
                 await generate(sessions, messages, wish.rate, wish.seconds, figures, say)
                 heard = {session.seat.member: session.heard for session in sessions}
             say("accounting for every acknowledgement …")
-            reconciled = await _reconciled(location)
-            told = dict(await _each(seats, lambda seat: _told(wish.url, seat, positions[seat.member], http)))
-            contracts = await _contracts(desk, last_contract)
+            reconciled = await settled_reconciliation(location)
+            told = dict(
+                await each_seat(seats, lambda seat: read_told(wish.url, seat, positions[seat.member], http))
+            )
+            contracts = await read_contracts(desk, last_contract)
     account = account_for(heard, told, contracts)
     return _result(wish, figures, account, reconciled)
 
@@ -97,7 +99,7 @@ def _products(number: int) -> tuple[str, ...]:
     return INSTRUMENTS if sells(number) else ()
 
 
-async def _each(seats: list[Seat], work: Callable[[Seat], Any]) -> list[tuple[int, Any]]:
+async def each_seat(seats: list[Seat], work: Callable[[Seat], Any]) -> list[tuple[int, Any]]:
     """(member, result) of `work` for every seat, some at a time."""
     free = asyncio.Semaphore(AT_ONCE)
 
@@ -123,13 +125,13 @@ async def _sessions(
         await asyncio.gather(*(session.close() for session in sessions))
 
 
-async def _position(url: str, seat: Seat, http: aiohttp.ClientSession) -> int:
+async def read_position(url: str, seat: Seat, http: aiohttp.ClientSession) -> int:
     """Where a member's private stream stands."""
     async with Client(url, seat.seed, http=http) as client:
         return int((await client.fetch_balance())["info"]["account_sequence"])
 
 
-async def _told(url: str, seat: Seat, position: int, http: aiohttp.ClientSession) -> Told:
+async def read_told(url: str, seat: Seat, position: int, http: aiohttp.ClientSession) -> Told:
     """The member's private stream after `position`, replayed, and its live orders."""
     async with Client(url, seat.seed, http=http) as client:
         until = int((await client.fetch_balance())["info"]["account_sequence"])
@@ -141,17 +143,17 @@ async def _told(url: str, seat: Seat, position: int, http: aiohttp.ClientSession
         return Told(events, {order["id"]: Decimal(order["remaining"]) for order in orders})
 
 
-async def _last_contract(desk: Client) -> str:
+async def read_last_contract(desk: Client) -> str:
     """The newest contract before the load begins."""
-    return (await _contracts(desk, "0") or ["0"])[-1]
+    return (await read_contracts(desk, "0") or ["0"])[-1]
 
 
-async def _contracts(desk: Client, after: str) -> list[str]:
+async def read_contracts(desk: Client, after: str) -> list[str]:
     """The ids of all contracts after one."""
     return [contract["contract"] for contract in await desk.fetch_contracts(0, after)]
 
 
-async def _reconciled(location: Location) -> dict[str, Any]:
+async def settled_reconciliation(location: Location) -> dict[str, Any]:
     """The reconciliation of an exchange on this machine; it also waits until settlement has caught up."""
     deadline = monotonic() + SETTLED_S
     while True:

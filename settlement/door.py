@@ -86,6 +86,11 @@ class Door:
         for visitor in subscribers:
             visitor.push(members, lots)
 
+    def look_again(self) -> None:
+        """Members or lots may stand in the books that were not pushed: the subscribers ask for the whole."""
+        for visitor in [visitor for visitor in self._visitors if visitor.subscribed]:
+            visitor.hang_up()
+
     async def _visit(self, stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visitor = _Visitor(writer)
         if len(self._visitors) >= CONNECTIONS_MAX:

@@ -71,8 +71,9 @@ class Outbox:
         self._connection = connection
         self._connect = connect
         self._work = asyncio.Event()
-        self._waiters: dict[int, asyncio.Future[Answered]] = {}
+        self._waiters: dict[int, asyncio.Future[Answered | None]] = {}  # None: look it up again
         self._answered = 0  # the highest number whose answer was posted since the start
+        self._doubtful = False  # whether more may have been posted than was told
         self.connected = False
 
     def notice(self) -> None:
@@ -90,21 +91,32 @@ class Outbox:
             self._answered = int(outcomes.number[-1])
             self._work.set()
 
+    def look_again(self) -> None:
+        """Answers may stand in the books that nobody was told of: a COMMIT whose outcome was unknown."""
+        self._doubtful = True
+        self._work.set()
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
     async def answer(self, number: int, seconds: float) -> Answered | None:
         """What became of command `number`; None when nothing was heard within `seconds`, or too many wait."""
-        if number not in self._waiters:
-            if len(self._waiters) >= WAITERS_MAX:
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + seconds
+        while number in self._waiters or len(self._waiters) < WAITERS_MAX:
+            waiter = self._waiters.setdefault(number, loop.create_future())
+            if answered := await self._look_up(number):  # behind it, so that no answer falls between the two
+                self._waiters.pop(number, None)
+                return answered
+            try:
+                heard = await asyncio.wait_for(asyncio.shield(waiter), deadline_s - loop.time())
+            except TimeoutError:
+                self._waiters.pop(number, None)
                 return None
-            self._waiters[number] = asyncio.get_running_loop().create_future()
-        waiter = self._waiters[number]  # before the look-up, so that no answer falls between the two
-        if answered := await self._look_up(number):
-            self._waiters.pop(number, None)
-            return answered
-        try:
-            return await asyncio.wait_for(asyncio.shield(waiter), seconds)
-        except TimeoutError:
-            self._waiters.pop(number, None)
-            return None
+            if heard is not None:
+                return heard
+        return None
 
     async def _look_up(self, number: int) -> Answered | None:
         async with self._connection.transaction() as connection:
@@ -136,6 +148,7 @@ class Outbox:
         try:
             while not closed.done():
                 self._work.clear()
+                self._doubtful = False
                 window = await self._waiting()
                 if len(window):
                     link.send(window)
@@ -168,7 +181,7 @@ class Outbox:
                 refused.clear()
                 await asyncio.sleep(RETRY_S)
                 return
-            if not len(window) or self._answered >= last:
+            if not len(window) or self._answered >= last or self._doubtful:
                 return
             self._work.clear()
 

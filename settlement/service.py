@@ -4,6 +4,7 @@ wait for PostgreSQL ─▶ migrate ─▶ door opens ─▶ settler + outbox + f
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,8 @@ from typing import Final
 
 import structlog
 
-from engine.link import CommandLink, EventLink
+from engine.frames import LinkDownError
+from engine.link import SETTLEMENT, CommandLink, EventLink
 from engine.location import Location, lock_folder
 from settlement.clearing import Batch, default_terms
 from settlement.database import DatabaseUnavailableError, check_server, wait_until_ready
@@ -22,11 +24,12 @@ from settlement.reads import Reader
 from settlement.register import Refusal, Register
 from settlement.sandbox import furnish
 from settlement.settler import Settler
-from settlement.store import Connection, DatabaseDown, Store, connect
+from settlement.store import Connection, DatabaseDown, Dial, Store, connect
 
 LOCK_WAIT_S: Final = 3.0
 DATABASE_WAIT_S: Final = 5.0
 RETRY_S: Final = 0.5
+TELL_S: Final = 1.0  # between two times that the engine is told the cursor
 FIRST_ANSWER_S: Final = 60.0  # at the first start the engine may still be compiling
 
 log = structlog.get_logger("settlement")
@@ -35,21 +38,27 @@ log = structlog.get_logger("settlement")
 class Service:
     """Settlement's parts, wired to one location and one database."""
 
-    def __init__(self, location: Location, dsn: str) -> None:
+    def __init__(self, location: Location, dsn: str, dial: Dial = connect) -> None:
         """Wire the parts; nothing is opened yet."""
         self._location = location
-        self._connections = [Connection(dsn) for _ in range(4)]
+        self._connections = [Connection(dsn, dial) for _ in range(4)]
         sending, registering, reading, furnishing = self._connections
         self._dsn = dsn
-        self._store = Store(dsn)
+        self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
         self.door = Door(Register(registering, self.outbox), Reader(reading))
-        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted)
+        self.settler = Settler(self._store, self._event_link, default_terms(), self._posted, self._doubted)
+        self._events: EventLink | None = None
+        self._told_s = 0.0  # the loop's time at which the engine was last told the cursor
         self._first = Register(furnishing, self.outbox, FIRST_ANSWER_S)
 
     async def run(self, *, traders: bool) -> None:
-        """Serve until canceled. Raises what ends the settler, DatabaseError, and OSError for the socket."""
+        """Wait for the database, then serve. Raises as `serve` does, and DatabaseError."""
         await self._prepare()
+        await self.serve(traders=traders)
+
+    async def serve(self, *, traders: bool) -> None:
+        """Serve until canceled. Raises what ends the settler, and OSError for the socket."""
         await self.door.open(self._location.settlement_requests)
         log.info("ready", requests=str(self._location.settlement_requests))
         try:
@@ -93,12 +102,29 @@ class Service:
     async def _posted(self, batch: Batch) -> None:
         self.outbox.settle(batch.outcomes)
         await self.door.posted(batch)
+        if asyncio.get_running_loop().time() - self._told_s >= TELL_S:
+            self._tell(batch.after.sequence)
+
+    def _tell(self, sequence: int) -> None:
+        """Let the engine know what is in the books: it archives what it has and everybody has booked."""
+        self._told_s = asyncio.get_running_loop().time()
+        with contextlib.suppress(LinkDownError):  # the settler notices by itself
+            if self._events is not None:
+                self._events.booked(sequence, SETTLEMENT)
+
+    def _doubted(self) -> None:
+        """The books are further than was told: whoever waits or keeps a copy looks again."""
+        self.outbox.look_again()
+        self.door.look_again()
 
     async def _command_link(self) -> CommandLink:
         return await CommandLink.connect(self._location.engine_commands)
 
     async def _event_link(self, after: int) -> EventLink:
-        return await EventLink.connect(self._location.engine_events, after=after)
+        self._events = await EventLink.connect(self._location.engine_events, after=after)
+        if self._events.sequence >= after:  # else the settler refuses it
+            self._tell(after)
+        return self._events
 
 
 async def _first_fault(*parts: Awaitable[None], name: str) -> None:

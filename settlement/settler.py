@@ -55,15 +55,29 @@ async def nobody(batch: Batch) -> None:
     """Tell nobody."""
 
 
+def nothing() -> None:
+    """Nobody asks."""
+
+
 class Settler:
     """Keeps the books complete; runs until the books and the engine contradict each other."""
 
-    def __init__(self, store: Store, connect: Connect, terms: Terms, posted: Posted = nobody) -> None:
-        """Post to `store` what `connect(after)` delivers; `posted` is awaited after each commit."""
+    def __init__(
+        self,
+        store: Store,
+        connect: Connect,
+        terms: Terms,
+        posted: Posted = nobody,
+        doubted: Callable[[], None] = nothing,
+    ) -> None:
+        """Post to `store` what `connect(after)` delivers; `posted` is awaited after each commit, `doubted`
+        is called when the books turn out to be further than was told.
+        """
         self._store = store
         self._connect = connect
         self._terms = terms
         self._posted = posted
+        self._doubted = doubted
         self._moved = asyncio.Condition()
         self.position: Position | None = None
         self.engine_sequence = 0
@@ -104,8 +118,10 @@ class Settler:
 
     async def _settle(self) -> None:
         """From the cursor on, until the engine hangs up."""
-        self.position = await self._store.position()
+        known, self.position = self.position, await self._store.position()
         self.database_up = True
+        if known is not None and known != self.position:  # a COMMIT succeeded and its connection broke
+            self._doubted()
         link = await self._connect(self.position.sequence)
         try:
             check_regress(self.position, link)

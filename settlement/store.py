@@ -12,7 +12,7 @@ books are.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -74,12 +74,15 @@ async def connect(dsn: str) -> Any:
         raise DatabaseDown(f"the database does not answer ({type(error).__name__}: {error})") from error
 
 
+Dial = Callable[[str], Awaitable[Any]]  # `connect`, or a simulator's
+
+
 class Connection:
     """One connection that is opened when needed and thrown away at the first exception."""
 
-    def __init__(self, dsn: str) -> None:
-        """Remember where the database is; nothing is opened yet."""
-        self._dsn = dsn
+    def __init__(self, dsn: str, dial: Dial = connect) -> None:
+        """Remember where the database is and how it is reached; nothing is opened yet."""
+        self._dsn, self._dial = dsn, dial
         self._connection: Any = None
         self._free = asyncio.Lock()
 
@@ -92,7 +95,7 @@ class Connection:
         """
         async with self._free:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(self._dsn)
+                self._connection = await self._dial(self._dsn)
             try:
                 async with self._connection.transaction(**options):
                     yield self._connection
@@ -118,9 +121,9 @@ class Connection:
 class Store:
     """The writer of the books: exactly one per database, driven by the settler."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, dial: Dial = connect) -> None:
         """Post to the database at `dsn`."""
-        self._connection = Connection(dsn)
+        self._connection = Connection(dsn, dial)
 
     async def position(self) -> Position:
         """How far the books are complete. Raises DatabaseDown."""

@@ -17,8 +17,9 @@ from engine.core.layout import Capacity
 from engine.event_log import EventLog
 from engine.exchange import Exchange
 from engine.records import EVENT, Records, commands_of, joined
+from engine.recovery import recover
 from engine.sequencer import Sequencer
-from engine.service import replay
+from engine.snapshot import Snapshots
 from engine.vocabulary import Command
 
 SMALL = Capacity(orders=256, levels=1 << 10, instruments=2, accounts=16, lots=16, day=256)
@@ -54,6 +55,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
         self.syncs = 0
+        self.named: list[str] = []  # what the folder held when it was last synced
         self.fail_at_sync: int | None = None
         self.full_after: int | None = None  # files that fit
         self.create_error: int = errno.ENOSPC
@@ -80,8 +82,14 @@ class MemoryDisk:
             raise OSError(self.create_error, os.strerror(self.create_error))
         self.files[name] = MemoryFile(self, bytes(size))
 
-    def replace(self, name: str, data: bytes) -> None:
-        self.files[name] = MemoryFile(self, data)
+    def replace(self, name: str, data: bytes | bytearray) -> None:
+        self.files[name] = MemoryFile(self, bytes(data))
+
+    def move(self, name: str, to: "MemoryDisk") -> None:
+        to.files[name] = self.files.pop(name)
+
+    def sync_names(self) -> None:
+        self.named = sorted(self.files)
 
     def crashed(self, mix: Mix = lambda synced, written: synced) -> "MemoryDisk":
         """The disk as a restart finds it; `mix` decides which unsynced bytes had reached the medium."""
@@ -112,12 +120,18 @@ class Shard:
     """Exchange, logs and sequencer over a disk, as the service wires them, without sockets."""
 
     def __init__(
-        self, disk: MemoryDisk, folder: Path, clock: Clock | None = None, *, segment_bytes: int = SEGMENT
+        self,
+        disk: MemoryDisk,
+        folder: Path,
+        clock: Clock | None = None,
+        *,
+        segment_bytes: int = SEGMENT,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.log = CommandLog(disk, segment_bytes, retry_s=0.0)
         self.exchange = Exchange(SMALL)
         self.events = EventLog(folder / "events.log", reserve_bytes=1 << 20)
-        replay(self.log, self.exchange, self.events)
+        recover(self.log, self.exchange, self.events, snapshots)
         self.log.resume(self.log.epoch + 1)
         self.sequencer = Sequencer(self.exchange, self.log, self.events, clock or WallClock())
 

@@ -225,6 +225,25 @@ def test_older_copy_of_the_first_segment_is_refused() -> None:
         disk.files[FIRST].written[:] = old
 
 
+@pytest.mark.parametrize("keep", [0, 100, 4096, 10_000, 30_000])
+def test_segment_that_was_cut_short_is_refused(keep: int) -> None:
+    disk = MemoryDisk()
+    filled(disk, [60] * 20)
+    with refused_unchanged(disk, "this is damage, not a crash"):
+        del disk.files[FIRST].written[keep:]
+
+
+def test_last_segment_that_was_cut_short_is_a_torn_tail_and_is_told_by_the_others() -> None:
+    """A log alone cannot know that its end is missing: snapshots, event log and settlement's cursor can."""
+    disk = MemoryDisk()
+    filled(disk, [60] * 4)
+    del disk.files[FIRST].written[3 * 8192 :]
+
+    log = CommandLog(disk, SEGMENT)
+
+    assert sum(len(block) for block in log.recover()) == 180
+
+
 def test_block_of_another_history_of_the_same_log_breaks_the_chain() -> None:
     disk = MemoryDisk()
     filled(disk, [5])

@@ -100,3 +100,24 @@ def test_full_device_passes_its_error_on() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         full.write(0, b"x")
+
+
+def test_names_are_synced_through_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+
+    PosixDisk(tmp_path).sync_names()
+
+    assert synced == [str(tmp_path)]
+
+
+def test_growing_file_takes_space_ahead_grows_and_is_cut(tmp_path: Path) -> None:
+    file = PosixDisk(tmp_path).grow("events.log")
+    file.reserve(0, 8192)
+    file.write(8190, b"steel")
+
+    grown, read = file.size(), file.read(8188, 99)
+    file.cut(4096)
+
+    assert (grown, read, file.size()) == (8195, b"\0\0steel", 4096)
+    file.close()

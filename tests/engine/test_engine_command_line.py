@@ -1,6 +1,7 @@
 """`python -m engine` as a real process: its exit statuses, its errors, and what a kill leaves behind."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -41,12 +42,17 @@ def program(data: Path, **changes: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def failure(data: Path, **changes: str) -> tuple[int, str]:
-    """Exit status and error of an engine that cannot run."""
-    command = [sys.executable, "-m", "engine", "serve"]
-    ended = subprocess.run(
+def tool(data: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """`python -m engine` with `words`, run to its end."""
+    command = [sys.executable, "-m", "engine", *words]
+    return subprocess.run(
         command, env=environment(data, **changes), capture_output=True, text=True, timeout=60
     )
+
+
+def failure(data: Path, **changes: str) -> tuple[int, str]:
+    """Exit status and error of an engine that cannot run."""
+    ended = tool(data, "serve", **changes)
     return ended.returncode, ended.stderr
 
 
@@ -195,3 +201,85 @@ async def test_kill_under_load_loses_no_acknowledged_command(tmp_path: Path, kil
     assert heard["sequence"][-1] >= kill_at
     assert np.array_equal(found.view(np.uint8), heard.view(np.uint8))
     assert link.epoch == 2
+
+
+async def traded(data: Path, count: int) -> None:
+    """So many orders through the running engine, all of them durable."""
+    commands = await CommandLink.connect(Location(data).engine_commands)
+    commands.send(orders(commands.sequence, count))
+    events = await EventLink.connect(
+        Location(data).engine_events, after=commands.sequence, until=commands.sequence + count
+    )
+    assert [batch async for batch in events]
+    commands.close()
+
+
+async def test_tools_work_beside_a_running_engine_and_on_a_stopped_one(tmp_path: Path) -> None:
+    first = 2 * len(load_instruments())
+    with program(tmp_path):
+        await traded(tmp_path, 300)
+        taken = await asyncio.to_thread(tool, tmp_path, "snapshot")
+        await traded(tmp_path, 200)
+        beside = json.loads((await asyncio.to_thread(tool, tmp_path, "verify", "--json", "--all")).stdout)
+
+    stopped = tool(tmp_path, "snapshot")
+    verdict = tool(tmp_path, "verify", "--all")
+    state = json.loads(tool(tmp_path, "replay", "--until", str(first + 300), "--json").stdout)
+    shown = tool(tmp_path, "inspect", "1", "2")
+
+    assert (taken.stdout, stopped.stdout) == (
+        f"snapshot of command {first + 300}\n",
+        f"snapshot of command {first + 500}\n",
+    )
+    assert (beside["running"], beside["findings"], beside["last_sequence"]) == (True, [], first + 500)
+    assert verdict.returncode == 0
+    assert f"commands 1 to {first + 500} replayed: {first + 500} commands" in verdict.stdout
+    assert "and 2 later snapshots compared" in verdict.stdout
+    assert (state["sequence"], state["begun_with_snapshot"]) == (first + 300, first + 300)
+    assert "define_instrument sequence=1 " in shown.stdout
+    with program(tmp_path):
+        again = await CommandLink.connect(Location(tmp_path).engine_commands)
+        assert again.sequence == first + 500
+        again.close()
+
+
+async def test_snapshots_taken_by_themselves_survive_a_kill_and_shorten_the_log(tmp_path: Path) -> None:
+    with program(tmp_path, LECONG_SNAPSHOT_COMMANDS="500") as process:
+        await traded(tmp_path, 1000)
+        async with asyncio.timeout(20):
+            while not (Location(tmp_path).engine / "snapshots" / "0.snapshot").exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        heard = await load_until_killed(process, Location(tmp_path), 5000)
+
+    verdict = json.loads(tool(tmp_path, "verify", "--json").stdout)
+
+    assert verdict["findings"] == [] or "early" in verdict["findings"][0]
+    assert verdict["first_sequence"] > 1
+    assert verdict["last_sequence"] >= heard["sequence"][-1]
+    with program(tmp_path):
+        link = await EventLink.connect(
+            Location(tmp_path).engine_events, after=0, until=int(heard["sequence"][-1])
+        )
+        found = joined([batch async for batch in link])
+    assert np.array_equal(found.view(np.uint8), heard.view(np.uint8))
+
+
+async def test_verify_says_what_differs_and_ends_with_status_1(tmp_path: Path) -> None:
+    with program(tmp_path):
+        await traded(tmp_path, 1)
+    path = Location(tmp_path).engine / "events.log"
+    raw = bytearray(path.read_bytes())
+    raw[100] ^= 1
+    path.write_bytes(raw)
+
+    verdict = tool(tmp_path, "verify")
+
+    assert verdict.returncode == 1
+    assert "DOES NOT FIT: events.log differs at event 0 of command 1" in verdict.stdout
+
+
+def test_tools_name_what_is_not_there_and_end_with_status_2(tmp_path: Path) -> None:
+    ended = tool(tmp_path, "verify")
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.startswith(f"engine: {tmp_path}/engine holds no command log")

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from engine.clock import SteppedClock
+from engine.disk import PosixDisk
 from engine.records import COMMAND, Records, commands_of
 from engine.sequencer import INBOX_COMMANDS_MAX, QUESTIONS_MAX
+from engine.snapshot import Snapshots
 from engine.vocabulary import SEQUENCE_MAX, Command, Event, Reason
 from tests.engine.fakes import MemoryDisk, SetClock, Shard, deposit, running
 
@@ -91,6 +93,23 @@ async def test_time_does_not_fall_over_a_restart(tmp_path: Path) -> None:
 
     async with running(Shard(disk.crashed(), tmp_path, SetClock(10))) as shard:
         events = await shard.sequenced(deposit())
+
+    assert events["time_ns"].tolist() == [5_000]
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+async def test_time_never_falls_over_a_restart_whose_clock_is_behind(tmp_path: Path, snapshot: bool) -> None:
+    disk, snapshots = MemoryDisk(), Snapshots(PosixDisk(tmp_path / "snapshots"))
+    snapshots.look()
+    async with running(Shard(disk, tmp_path, SetClock(5_000))) as shard:
+        await shard.sequenced(deposit())
+        if snapshot:
+            assert shard.log.position is not None
+            snapshots.write(0, shard.exchange.state, shard.log.position, shard.events.size)
+
+    again = Shard(disk.crashed(), tmp_path, SetClock(3_000), snapshots=snapshots)
+    async with running(again):
+        events = await again.sequenced(deposit())
 
     assert events["time_ns"].tolist() == [5_000]
 

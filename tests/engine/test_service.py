@@ -18,7 +18,7 @@ from engine.core.layout import Capacity
 from engine.exchange import Exchange
 from engine.frames import COMMANDS_MAX, HEAD, Frame, frame
 from engine.instruments import load_instruments
-from engine.link import CommandLink, EventLink
+from engine.link import SETTLEMENT, CommandLink, EventLink
 from engine.location import Location, LocationInUseError
 from engine.records import TRADE, Records, commands_of, joined
 from engine.service import Engine, Settings, SettingsError, next_epoch, run, wanted_events
@@ -182,13 +182,13 @@ async def test_subscriber_that_left_is_forgotten_at_once(location: Location) -> 
     async with serving(opened(location)) as engine:
         links = [await EventLink.connect(location.engine_events, after=FIRST_COMMANDS) for _ in range(5)]
         await asyncio.sleep(0.05)
-        there = len(engine._subscribers)
+        there = len(engine.subscribers.tasks)
 
         for link in links:
             link.close()
         await asyncio.sleep(0.1)
 
-        assert (there, len(engine._subscribers)) == (5, 0)
+        assert (there, len(engine.subscribers.tasks)) == (5, 0)
 
 
 async def test_answer_of_many_rows_reaches_a_client_that_reads(location: Location) -> None:
@@ -240,7 +240,7 @@ async def test_stopped_engine_hangs_up_on_everybody_and_takes_its_sockets_away(l
         commands = await CommandLink.connect(location.engine_commands)
         events = await EventLink.connect(location.engine_events, after=0)
 
-    assert (engine.doors, engine._subscribers) == (set(), set())
+    assert (engine.doors, engine.subscribers.tasks) == (set(), set())
     assert not location.engine_commands.exists()
     assert not location.engine_events.exists()
     await asyncio.wait_for(commands.closed(), 5)
@@ -343,6 +343,12 @@ def test_damaged_epoch_is_named(content: bytes) -> None:
         ("LECONG_LOG_SEGMENT_MIB", "1.5", "LECONG_LOG_SEGMENT_MIB is '1.5'"),
         ("LECONG_LOG_SEGMENT_MIB", "-1", "LECONG_LOG_SEGMENT_MIB is '-1'"),
         ("LECONG_LOG_SEGMENT_MIB", "2000", "LECONG_LOG_SEGMENT_MIB is '2000'"),
+        (
+            "LECONG_SNAPSHOT_COMMANDS",
+            "often",
+            "LECONG_SNAPSHOT_COMMANDS is 'often'; it must be a whole number",
+        ),
+        ("LECONG_EVENTS_KEPT", "-1", "LECONG_EVENTS_KEPT is '-1'; it must be a whole number from 0 to"),
     ],
 )
 def test_setting_that_does_not_exist_is_named(
@@ -372,3 +378,62 @@ def test_full_disk_at_the_first_start_is_named(location: Location, monkeypatch: 
 
     with pytest.raises(LogFullError, match="no space for the command log's first segment of 1 MiB"):
         opened(location)
+
+
+async def test_cursor_of_settlement_is_noted_also_when_it_comes_with_the_wish(location: Location) -> None:
+    async with serving(opened(location)) as engine:
+        link = await EventLink.connect(location.engine_events, after=0)
+        link.booked(7, SETTLEMENT)
+        async with asyncio.timeout(5):
+            while engine.subscribers.cursors != {SETTLEMENT: 7}:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            assert engine.subscribers.first_read() <= engine.events.size
+            link.booked(9, SETTLEMENT)
+            while engine.subscribers.cursors != {SETTLEMENT: 9}:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        link.close()
+
+
+async def test_cursor_of_somebody_who_keeps_no_books_ends_the_link(location: Location) -> None:
+    async with serving(opened(location)) as engine:
+        link = await EventLink.connect(location.engine_events, after=0)
+        link.booked(7, 99)
+        await asyncio.wait_for(link.closed(), 5)
+
+        assert engine.subscribers.cursors == {}
+
+
+async def test_subscriber_that_wants_what_is_no_longer_kept_is_turned_away(
+    location: Location, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(opened(location)) as engine:
+        engine.events.forget(engine.events.size)
+        if engine.events.first == 0:
+            pytest.skip("this file system makes no holes")
+        link = await EventLink.connect(location.engine_events, after=0)
+        assert [batch async for batch in link] == []
+        kept = int(engine.events.read(engine.events.first)["sequence"][0])
+        late = await events_after(location, kept, FIRST_COMMANDS)
+
+    assert late["sequence"][0] == kept + 1
+    assert f"events after command 0 are asked for, those from {kept} on are kept" in capsys.readouterr().out
+
+
+async def test_snapshots_are_taken_at_the_interval_and_the_next_start_begins_with_one(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LECONG_SNAPSHOT_COMMANDS", "20")
+    async with serving(opened(location)) as engine:
+        link = await CommandLink.connect(location.engine_commands)
+        link.send(commands_of(*[deposit()] * 30))
+        await wait_for(engine, FIRST_COMMANDS + 30)
+        taken = await link.snapshot()
+        link.close()
+
+    again = opened(location)
+
+    assert taken == FIRST_COMMANDS + 30
+    newest = again.snapshots.newest()
+    assert newest is not None
+    assert newest.sequence == taken == again.exchange.sequence
+    again.log.close()

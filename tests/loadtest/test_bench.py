@@ -34,7 +34,7 @@ def test_the_object_has_every_ratio_and_says_where_it_was_measured() -> None:
 def test_the_page_names_reason_and_mark(tmp_path: Path) -> None:
     page = tmp_path / "RESULTS.md"
 
-    bench.append(result(), page)
+    bench.append(bench.lines(result()), page)
 
     assert "core_flash1_normal: null (g++ is not installed)" in page.read_text()
     assert "gateway_json: 0.9 (mark 0.8)" in page.read_text()

@@ -30,7 +30,9 @@ class Exchange:
         self.outbox = Outbox(self.connections[0], engine.command_link)
         self.register = Register(self.connections[1], self.outbox, answer_s)
         self.reader = Reader(self.connections[2])
-        self.settler = Settler(self.store, engine.event_link, default_terms(), self.posted)
+        self.settler = Settler(
+            self.store, engine.event_link, default_terms(), self.posted, self.outbox.look_again
+        )
 
     async def posted(self, batch: Batch) -> None:
         self.outbox.settle(batch.outcomes)

@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 
 from engine.requests import AddMember, Deposit
+from settlement.clearing import Batch
 from settlement.register import Refusal
+from settlement.store import DatabaseDown
 from tests.fakes import FakeEngine
 from tests.settlement.exchange import ANSWER_S, Exchange, running
 
@@ -50,6 +52,25 @@ async def test_what_was_committed_while_the_engine_was_down_is_sent_when_it_is_b
 
         assert sorted(await asyncio.gather(*waiting)) == [1, 2, 3, 4, 5]
         assert engine.sent == [1, 2, 3, 4, 5]
+
+
+async def test_answer_posted_by_a_commit_of_unknown_outcome_does_not_stop_the_outbox(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, broken = exchange.store.post, list[Batch]()
+
+    async def commit_and_break(batch: Batch) -> None:
+        await post(batch)
+        if not broken:
+            broken.append(batch)
+            raise DatabaseDown("the connection broke behind the COMMIT")
+
+    monkeypatch.setattr(exchange.store, "post", commit_and_break)
+
+    async with asyncio.timeout(ANSWER_S / 2):
+        assert [await exchange.member("mill"), await exchange.member("trader")] == [1, 2]
+
+    assert len(broken) == 1
 
 
 async def test_a_frame_that_the_engine_turns_away_is_sent_again(exchange: Exchange) -> None:

@@ -1,0 +1,31 @@
+"""What the engine asks of the machine that it runs on: folders, a clock, work beside (design section 3).
+
+Law: everything that differs from run to run comes through here, so that a simulator can stand in for the
+machine. Sockets, timers and the disk's thread come from the event loop, which a simulator replaces as well.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.clock import Clock, WallClock
+from engine.command_log import Beside, in_a_thread
+from engine.disk import Folder, PosixDisk
+from engine.forked import Child
+from engine.snapshot_taker import Begin
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The real one, unless said otherwise."""
+
+    disk: Callable[[Path], Folder] = PosixDisk
+    clock: Callable[[], Clock] = WallClock
+    beside: Beside = in_a_thread
+    begin: Begin = Child  # a job on memory as it is now, beside trading
+    now_s: Callable[[], float] = time.monotonic  # of timers; it never falls
+
+
+MACHINE: Final = Machine()

@@ -1,0 +1,55 @@
+"""What the environment says to the engine.
+
+SettingsError    a variable asks for what there is not; the message says which one and what it may be
+"""
+
+import os
+from typing import Final
+
+from engine.command_log import SEGMENT_BYTES
+from engine.event_log import RESERVE_BYTES
+from engine.instruments import load_instruments
+from engine.retention import EVENTS_KEPT
+from engine.snapshot_taker import SNAPSHOT_COMMANDS
+from engine.vocabulary import SEQUENCE_MAX
+
+MIB: Final = 1 << 20
+SEGMENT_MIB_MAX: Final = 1 << 10
+
+
+class SettingsError(Exception):
+    """The environment asks for what there is not; the message says which variable and what it may be."""
+
+
+class Settings:
+    """What the environment says: LECONG_CLOCK wall|stepped, LECONG_CALENDAR open|manual,
+    LECONG_LOG_SEGMENT_MIB, LECONG_SNAPSHOT_COMMANDS (between two snapshots; 0: only when asked),
+    LECONG_EVENTS_KEPT (the events of so many last commands stay at least).
+    """
+
+    def __init__(self) -> None:
+        """Read the environment. Raises SettingsError."""
+        self.stepped = _choice("LECONG_CLOCK", "wall", "stepped") == "stepped"
+        self.always_open = _choice("LECONG_CALENDAR", "open", "manual") == "open"
+        mib = _number("LECONG_LOG_SEGMENT_MIB", SEGMENT_BYTES // MIB, 1, SEGMENT_MIB_MAX)
+        self.segment_bytes = mib * MIB
+        self.snapshot_commands = _number("LECONG_SNAPSHOT_COMMANDS", SNAPSHOT_COMMANDS, 0, SEQUENCE_MAX)
+        self.events_kept = _number("LECONG_EVENTS_KEPT", EVENTS_KEPT, 0, SEQUENCE_MAX)
+        self.reserve_bytes = RESERVE_BYTES
+        self.products = load_instruments()
+
+
+def _choice(variable: str, *values: str) -> str:
+    """The value of an environment variable, the first of `values` by default."""
+    value = os.environ.get(variable) or values[0]
+    if value not in values:
+        raise SettingsError(f"{variable} is {value!r}; it must be {' or '.join(values)}")
+    return value
+
+
+def _number(variable: str, default: int, lowest: int, highest: int) -> int:
+    """The value of an environment variable that is a whole number."""
+    text = os.environ.get(variable) or str(default)
+    if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+        raise SettingsError(f"{variable} is {text!r}; it must be a whole number from {lowest} to {highest}")
+    return int(text)

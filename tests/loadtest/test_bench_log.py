@@ -1,0 +1,47 @@
+"""The log's bench at a small size: what it measures is what ships, and it says where."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.blocks import HEADER, HEADER_BYTES
+from engine.records import RECORD_BYTES
+from loadtest import bench_log
+from loadtest.bench_log import bare, blocks_of, lines, measure, orders
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_object_has_every_ratio_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_log, "LATENCY_COMMANDS", 20)
+    monkeypatch.setattr(bench_log, "SNAPSHOT_EACH", 4_000)
+
+    found = measure(tmp_path / "data", commands=20_000, recovered=10_000, resting=3_000, rounds=1)
+
+    assert found["ratios"].keys() == found["marks"].keys() == bench_log.MARKS.keys()
+    assert all(ratio > 0 for ratio in found["ratios"].values())
+    assert found["figures"]["snapshot_pause"]["resting_orders"] == 3_000
+    assert found["figures"]["recovery"]["commands"] == 10_000
+    assert msgspec.json.decode(msgspec.json.encode(found)) == found
+    assert any("latency_p50" in line and "at most 2.0" in line for line in lines(found))
+    assert not (tmp_path / "data").exists()
+
+
+async def test_the_bare_disk_writes_the_very_blocks(tmp_path: Path) -> None:
+    bench = bench_log.Bench(tmp_path / "log")
+    async with bench.running():
+        await bench.through(orders(10_000, 0))
+
+    blocks = blocks_of(tmp_path / "log")
+
+    assert len(bare(tmp_path / "bare", blocks)) == len(blocks)
+    commands = sum(int(np.frombuffer(block[:HEADER_BYTES], HEADER)[0]["count"]) for block in blocks)
+    assert commands == bench.exchange.sequence
+    assert sum(map(len, blocks)) > commands * RECORD_BYTES
+
+
+def test_the_same_seed_gives_the_same_orders_and_they_trade() -> None:
+    assert orders(1000, 7).tobytes() == orders(1000, 7).tobytes()
+    assert orders(1000, 7).tobytes() != orders(1000, 8).tobytes()

@@ -1,0 +1,311 @@
+"""The independent model: what was acknowledged and published, held against the log after each recovery.
+
+    clients ──▶ acknowledged, seen ─┐
+    log on the disk, read anew ─────┼──▶ the same outcome, once, for ever
+    database ───────────────────────┘
+
+Law: the auditor believes what clients were told. It keeps its own copy of the log and its own exchange, fed
+from that copy alone; so a snapshot, a retained segment or a cache that is wrong shows as a difference.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from engine import money as untyped_money
+from engine.command_log import CommandLog, CorruptLogError
+from engine.exchange import Exchange
+from engine.instruments import FEE_FEN_PER_TONNE
+from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, client_order_id_text, joined, select
+from engine.service import Engine
+from engine.vocabulary import Command, Event, Flag, Reason, wire_name
+from tests.simulation import books
+from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
+from tests.simulation.process import Process
+from tests.simulation.programs import CAPACITY
+from tests.simulation.report import Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+money: Any = untyped_money
+ORDERS: Final = (Command.NEW_ORDER, Command.PICK)
+OUTCOME: Final = ("order_id", "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg", "amount_fen")
+PRICE: Final = OUTCOME.index("price_fen_per_tonne")
+Key = tuple[int, str]  # account, client order id
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """What a client was told of one request: its place in the log, the outcome in the engine's numbers."""
+
+    account: int
+    key: str  # client order id, or that of the order that was canceled
+    sequence: int
+    kind: Event
+    outcome: tuple[Any, ...]
+    duplicate: bool = False
+
+
+class Auditor:
+    """Checks every law that can be checked from outside."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.commands: list[Records] = []  # the log, as far as a recovery or the end has confirmed it
+        self.events: list[Records] = []
+        self.exchange = Exchange(CAPACITY)
+        self.epoch = 0
+        self.published = 0  # the highest sequence that a client, settlement or gateway has heard of
+        self.first: dict[Key, tuple[Any, ...]] = {}  # outcome of the first command of a client order id
+        self._unchecked: list[Acknowledgement] = []
+        self._told: dict[Key, tuple[Any, ...]] = {}  # outcome that the client heard first
+        self.seen: dict[int, dict[int, Any]] = {}  # per account: private events by account sequence
+        self._by_sequence: dict[int, Records] = {}  # the first event of each command
+
+    @property
+    def sequence(self) -> int:
+        """The last command that is known to be durable."""
+        return self.exchange.sequence
+
+    def acknowledged(self, told: Acknowledgement) -> None:
+        """A client was told an outcome. Raises Violation if it was told another one before."""
+        self._world.report.counts["acknowledged"] += 1
+        self.published = max(self.published, told.sequence)
+        if told.kind is not Event.CANCELED and told.key:
+            before = self._told.setdefault((told.account, told.key), told.outcome)
+            if not _same(before, told.outcome):
+                text = f"{told.key} of {told.account} was {before}, its repeat {told.outcome}"
+                raise Violation("double", text)
+        self._unchecked.append(told)
+
+    def heard(self, account: int, event: Any) -> None:
+        """A private event arrived at a client. Raises Violation if it differs from what came before."""
+        number = event["account_sequence"]
+        self.published = max(self.published, event["sequence"])
+        seen = self.seen.setdefault(account, {})
+        if number in seen:
+            if seen[number] != event:
+                raise Violation("private stream", f"event {number} of {account} came in two versions")
+        elif number != len(seen) + 1:
+            raise Violation("private stream", f"account {account} got event {number} after {len(seen)}")
+        seen[number] = event
+
+    def recovered(self, engine: Engine) -> None:
+        """The engine has recovered and has not served anybody yet. Raises Violation."""
+        counts = self._world.report.counts
+        counts["recoveries"] += 1
+        if engine.epoch <= self.epoch:
+            raise Violation("regress", f"epoch {engine.epoch} after {self.epoch}")
+        self.epoch = engine.epoch
+        self._read_log()
+        if engine.sequencer.sequence != self.sequence:
+            text = f"the engine is at {engine.sequencer.sequence}, the log at {self.sequence}"
+            raise Violation("replay", text)
+        same_state(engine.exchange, self.exchange)
+        check_invariants(self.exchange)
+        self._check_acknowledged()
+        books.check(self._world.database, self.all_events(), self.sequence)
+
+    def _read_log(self) -> None:
+        """Take what the log has gained; what it had may not have changed."""
+        before = self.sequence
+        offset = 0
+        known = joined(self.commands) if self.commands else None
+        for block in self._blocks():
+            overlap = max(0, min(len(block), before - offset))
+            if known is not None and overlap:
+                same = as_words(block[:overlap]) == as_words(known[offset : offset + overlap])
+                if not same.all():
+                    raise Violation("loss", f"command {offset + 1} or a later one is another than before")
+            if overlap < len(block):
+                self._take(select(block, np.arange(overlap, len(block))))
+            offset += len(block)
+        if offset < max(before, self.published):
+            text = f"the log ends at {offset}; {before} were recovered before, {self.published} published"
+            raise Violation("loss", text)
+
+    def _blocks(self) -> list[Records]:
+        """The blocks of the log as recovery would read them now. Raises Violation where it would refuse."""
+        try:
+            return list(CommandLog(self._copy()).recover())
+        except CorruptLogError as error:
+            raise Violation("loss", f"nobody damaged the log, and recovery refuses it: {error}") from error
+
+    def _copy(self) -> SimulatedFolder:
+        """The log as a program would find it now, on a disk of its own: reading it heals nothing."""
+        entries = Entries()
+        for folder in ("archive", "commands"):
+            path = str(self._world.location.engine / folder)
+            for name, inode in self._world.disk.folders.get(path, Entries()).seen.items():
+                entries.seen[name] = Inode(inode.seen, inode.seen)
+        disk = SimulatedDisk(random.Random(0), lambda process, kind: None)
+        return SimulatedFolder(disk, Process("auditor"), entries)
+
+    def _take(self, commands: Records) -> None:
+        """Apply new commands of the log and note their outcomes."""
+        self.commands.append(commands)
+        events = self.exchange.apply(commands).copy()
+        self.events.append(events)
+        for event in np.split(events, np.flatnonzero(events["index"] == 0)[1:]):
+            self._by_sequence[int(event["sequence"][0])] = event
+        orders = events.view(ORDER)
+        accepted = (events["kind"] == Event.ACCEPTED) & (events["flags"] & Flag.DUPLICATE == 0)
+        for row in orders[accepted]:
+            key = (int(row["account"]), _text(row))
+            if key in self.first:
+                raise Violation("double", f"{key} was executed twice, the second time as {row['sequence']}")
+            self.first[key] = outcome(row)
+        applied = len(np.unique(events.view(CASH)["outbox"][_of_settlement(events)]))
+        self._world.report.counts["settlement commands applied"] += applied
+        repeated, duplicates = events["kind"] == Event.REPEATED, events["flags"] & Flag.DUPLICATE != 0
+        self._world.report.counts["settlement commands repeated"] += int(repeated.sum())
+        self._world.report.counts["orders repeated"] += int(duplicates.sum())
+
+    def _check_acknowledged(self) -> None:
+        """Every acknowledgement stands in the log with its outcome. Raises Violation."""
+        for told in self._unchecked:
+            event = self._by_sequence.get(told.sequence)
+            if event is None:
+                raise Violation("loss", f"command {told.sequence} was acknowledged ({told})")
+            self._world.report.counts["checked"] += 1
+            self._compare(told, event.view(ORDER)[0])
+        self._unchecked.clear()
+
+    def _compare(self, told: Acknowledgement, row: Any) -> None:
+        place, found = (int(row["account"]), Event(int(row["kind"]))), outcome(row)
+        if place != (told.account, told.kind) or not _same(found, told.outcome):
+            raise Violation("loss", f"command {told.sequence} is {place} {found}, acknowledged as {told}")
+        if told.kind is Event.ACCEPTED and not _same(self.first[told.account, told.key], told.outcome):
+            text = f"{told.key}: first {self.first[told.account, told.key]}, told {told.outcome}"
+            raise Violation("double", text)
+
+    def all_events(self) -> Records | None:
+        """Every event of the log, None when there is none."""
+        return joined(self.events) if self.events else None
+
+    def finish(self, engine: Engine) -> None:
+        """The end: everybody is up and has caught up. Raises Violation."""
+        self._read_log()
+        self._check_acknowledged()
+        if engine.sequencer.sequence != self.sequence:
+            raise Violation("replay", f"{engine.sequencer.sequence} published, {self.sequence} in the log")
+        fresh = Exchange(CAPACITY)
+        fresh.apply(joined(self.commands))
+        same_state(fresh, self.exchange)
+        same_state(engine.exchange, self.exchange)
+        check_invariants(engine.exchange)
+        events = self.all_events()
+        assert events is not None
+        check_conserved(self.exchange, events)
+        check_once(events)
+        books.check(self._world.database, events, self.sequence)
+        books.check_complete(self._world.database, events, self.exchange)
+        books.check_streams(self.seen, events)
+
+    def flip_a_bit(self) -> None:
+        """Damage a copy of the log: recovery must refuse it, or give up its last block and no more."""
+        dice, report = self._world.dice, self._world.report
+        whole = [block.tobytes() for block in self._blocks()]
+        damaged = self._copy()
+        if not whole:
+            return
+        name = dice.choice(damaged.names())
+        content = damaged.entries.seen[name].seen
+        used = max(len(bytes(content).rstrip(b"\0")), 1)
+        at = dice.randrange(used)
+        content[at] ^= 1 << dice.randrange(8)
+        report.faults["bit flip"] += 1
+        try:
+            found = [block.tobytes() for block in CommandLog(damaged).recover()]
+        except CorruptLogError:
+            report.counts["bit flips refused"] += 1
+            return
+        if found not in (whole, whole[:-1]):
+            raise Violation("damage", f"bit flip at byte {at} of {name} passed recovery unnoticed")
+        report.counts["bit flips without effect" if found == whole else "bit flips in the last block"] += 1
+
+
+def outcome(row: Any) -> tuple[Any, ...]:
+    """What a command came to, in the engine's numbers."""
+    kind = Event(int(row["kind"]))
+    if kind is Event.ACCEPTED:
+        return tuple(int(row[name]) for name in OUTCOME)
+    if kind is Event.CANCELED:
+        return int(row["order_id"]), int(row["quantity_kg"]), int(row["cum_kg"])
+    if kind is Event.REJECTED:
+        return (wire_name(Reason(int(row["reason"]))),)
+    return (kind,)
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether two outcomes agree. The repeat of a pick does not say its price (0): the core keeps no room
+    for it in the day's table, see tests/engine/test_picks.py.
+    """
+    if len(one) == len(other) == len(OUTCOME) and 0 in (one[PRICE], other[PRICE]):
+        return one[:PRICE] + one[PRICE + 1 :] == other[:PRICE] + other[PRICE + 1 :]
+    return one == other
+
+
+def _text(row: Any) -> str:
+    return client_order_id_text(int(row["client_order_id_0"]), int(row["client_order_id_1"]))
+
+
+def _of_settlement(events: Records) -> Any:
+    cash = events.view(CASH)
+    applied = (events["kind"] >= Event.ACCOUNT_OPENED) & (events["kind"] <= Event.LOT_WITHDRAWN)
+    return applied & (cash["outbox"] > 0)
+
+
+def same_state(one: Exchange, other: Exchange) -> None:
+    """Raise Violation unless both exchanges hold the same bytes (law 4)."""
+    for name, left, right in zip(one.state._fields, one.state, other.state, strict=True):
+        if left.tobytes() != right.tobytes():
+            raise Violation("replay", f"the array {name} differs from a replay of the log")
+
+
+def check_invariants(exchange: Exchange) -> None:
+    """Raise Violation where the exchange contradicts itself (law 7)."""
+    try:
+        exchange.check_invariants()
+    except AssertionError as error:
+        raise Violation("invariant", str(error)) from error
+
+
+def check_conserved(exchange: Exchange, events: Records) -> None:
+    """Fen and kilograms in the exchange are what came in less what went out. Raises Violation (law 7)."""
+    kind, cash, trades = events["kind"], events.view(CASH), events.view(TRADE)[events["kind"] == Event.TRADE]
+    amounts = money.amount_fen(trades["price_fen_per_tonne"], trades["quantity_kg"])
+    fees = money.fee_fen(trades["quantity_kg"], np.int64(FEE_FEN_PER_TONNE))
+    expected_fen = (
+        cash["amount_fen"][kind == Event.DEPOSITED].sum()
+        - cash["amount_fen"][kind == Event.WITHDRAWN].sum()
+        - amounts.sum()
+        - 2 * fees.sum()
+    )
+    accounts, lots = exchange.state.accounts, exchange.state.lots
+    found_fen = accounts["available"].sum() + accounts["held"].sum()
+    if found_fen != expected_fen:
+        raise Violation("conservation", f"{found_fen} fen in the accounts, {expected_fen} by the events")
+    registered_kg = events.view(LOT)["quantity_kg"][kind == Event.LOT_REGISTERED].sum()
+    found_kg = sum(int(lots[name].sum()) for name in ("free", "listed", "contracted"))
+    if found_kg != registered_kg or lots["contracted"].sum() != trades["quantity_kg"].sum():
+        raise Violation("conservation", f"{found_kg} kg in the lots, {registered_kg} registered")
+
+
+def check_once(events: Records) -> None:
+    """Sequences rise without a gap, time never falls, settlement's numbers were applied once each. Raises
+    Violation (laws 2, 8).
+    """
+    sequences = np.unique(events["sequence"])
+    if not np.array_equal(sequences, np.arange(1, len(sequences) + 1)):
+        raise Violation("regress", "the events' sequences have a gap")
+    if (np.diff(events["time_ns"]) < 0).any():
+        raise Violation("regress", "a time stamp is below an earlier one")
+    numbers = Counter(events.view(CASH)["outbox"][_of_settlement(events)].tolist())
+    twice = [number for number, count in numbers.items() if count > 1]
+    if twice:
+        raise Violation("double", f"settlement's commands {twice} were applied twice")

@@ -1,0 +1,55 @@
+"""What a simulation did and found, as counts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Violation(Exception):
+    """A law of design.md does not hold."""
+
+    def __init__(self, law: str, text: str) -> None:
+        super().__init__(f"{law}: {text}")
+        self.law = law
+
+
+@dataclass
+class Report:
+    """Counts of one seed, or of many added up."""
+
+    seeds: int = 0
+    points: Counter[str] = field(default_factory=Counter)  # of I/O passed, by kind
+    crashes: Counter[str] = field(default_factory=Counter)  # injected, by kind of I/O point
+    faults: Counter[str] = field(default_factory=Counter)  # injected that are not crashes
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, other: "Report") -> None:
+        """Add another's counts."""
+        self.seeds += other.seeds
+        self.points += other.points
+        self.crashes += other.crashes
+        self.faults += other.faults
+        self.counts += other.counts
+        self.failures += other.failures
+
+    def failed_by(self, law: str) -> int:
+        """How many seeds broke a law."""
+        return sum(1 for failure in self.failures if failure["law"] == law)
+
+    def as_object(self) -> dict[str, Any]:
+        """Plain data for --json."""
+        return {
+            "seeds": self.seeds,
+            "crashes_injected": self.crashes.total(),
+            "crashes_by_point": dict(sorted(self.crashes.items())),
+            "faults_injected": dict(sorted(self.faults.items())),
+            "points_passed": dict(sorted(self.points.items())),
+            "acknowledged": self.counts["acknowledged"],
+            "acknowledgements_checked": self.counts["checked"],
+            "recoveries": self.counts["recoveries"],
+            "losses": self.failed_by("loss"),
+            "doubles": self.failed_by("double"),
+            "counts": dict(sorted(self.counts.items())),
+            "failures": self.failures,
+        }
