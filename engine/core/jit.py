@@ -61,7 +61,8 @@ TABLES: Final = COMPILED and not config.BOUNDSCHECK  # kernels see tables; else 
 if COMPILED:
     config.CACHE_DIR = str(cache_directory())
 
-_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None, "_nrt": False}
+# Reference counts would cost 300 ns a call; arrays, which kernels see under bounds checks only, need them.
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None, "_nrt": not config.BOUNDSCHECK}
 
 
 def kernel(function: F) -> F:
