@@ -34,13 +34,14 @@ from engine.core.judgement import (
     PRICE_EXCEEDS_BAND,
     PRICE_MAX,
     PRICE_OFF_TICK,
+    QUANTITY_BELOW_MINIMUM,
     QUANTITY_OFF_STEP,
     WHOLE_LOT_ONLY,
     judge_phase,
 )
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
-from engine.core.limits import crosses
+from engine.core.limits import crosses, working_level
 from engine.core.matching import drop_order, end_order, take_from
 from engine.core.stops import STOPS, wait
 from engine.vocabulary import Event, Flag, OrderType, Reason, ReplaceFlag
@@ -109,7 +110,10 @@ def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, 
         return PRICE_OFF_TICK if price % tick != 0 else PRICE_EXCEEDS_BAND
     if leaves % state.instruments["step"][instrument] != 0:
         return QUANTITY_OFF_STEP
-    if leaves > state.instruments["maximum"][instrument]:
+    total = orders["quantity"][slot] - whole_leaves(state, slot) + leaves
+    if total < state.instruments["minimum"][instrument]:
+        return QUANTITY_BELOW_MINIMUM
+    if total > state.instruments["maximum"][instrument]:
         return EXCEEDS_LIMIT
     if state.instruments["mode"][instrument] == LISTED and leaves != whole_leaves(state, slot):
         return WHOLE_LOT_ONLY
@@ -164,7 +168,8 @@ def replace_order(state: State, turn: Turn) -> Any:
         return np.int64(NOBODY)
     state.orders["version"][slot] += 1
     keeps = price == state.orders["price"][slot] and leaves <= whole_leaves(state, slot)
-    if keeps and turn.commands["stop_fen_per_tonne"][turn.at] == KEEP:
+    stop = turn.commands["stop_fen_per_tonne"][turn.at]
+    if keeps and (stop == KEEP or stop == state.specials["stop"][slot]):
         shrink(state, turn, slot, ladder, leaves)
     else:
         enter_again(state, turn, slot, ladder, level, price, leaves)
@@ -209,6 +214,7 @@ def enter_again(
         wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
         return
     order_cum = orders["cum"][slot]
+    level = working_level(state, side_ladder, orders["order_type"][slot], level)
     rests, filled, _ = work_again(state, turn, side_ladder, slot, level, 0)
     set_outcome(turn, n, rests, order_cum + filled, leaves - before)
     if filled > 0:

@@ -6,7 +6,7 @@ Law: the state after a batch is a function of the state before it and of the bat
 from typing import Any
 
 from engine.core.accounts import settle
-from engine.core.auction import indicate
+from engine.core.auction import indicate, indicate_touched, was_accepted
 from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
@@ -36,9 +36,9 @@ def most_events(state: State) -> Any:
 
 @spliced
 def indicate_if(state: State, turn: Turn, instrument: int) -> None:
-    """Publish what the auction would do, if the instrument is in one."""
+    """Publish what the auction would do, if the instrument is in one and the command was not refused (E4)."""
     if instrument >= 0 and instrument < state.head["instruments_used"][0]:
-        if state.instruments["phase"][instrument] == AUCTION:
+        if state.instruments["phase"][instrument] == AUCTION and was_accepted(state, turn):
             indicate(state, turn, instrument)
 
 
@@ -52,8 +52,7 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
             mass_cancel(state, turn)
         else:
             expire(state, turn)
-        for instrument in range(state.head["instruments_used"][0]):
-            indicate_if(state, turn, instrument)
+        indicate_touched(state, turn)
     elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
         settle(state, turn, kind)
     elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:

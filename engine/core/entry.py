@@ -31,6 +31,7 @@ from engine.core.judgement import (
     judge_form,
     judge_goods,
     judge_instrument,
+    judge_parts,
     judge_phase,
     judge_prices,
     judge_quantities,
@@ -46,6 +47,7 @@ from engine.core.limits import (
     is_stop,
     mirror,
     side_is_empty,
+    working_level,
 )
 from engine.core.matching import sweep
 from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
@@ -70,6 +72,8 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
         reason = judge_admission(phase, kind, commands["time_in_force"][at])
     if reason == OK:
         reason = judge_form(state, turn, instrument)
+    if reason == OK:
+        reason = judge_parts(state, turn, instrument)
     if reason == OK:
         reason, level = judge_prices(state, turn, ladder)
     if reason == OK:
@@ -139,6 +143,7 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     ):
         wait(state, slot, ladder, hold)
     else:
+        level = working_level(state, ladder, commands["order_type"][at], level)
         rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
     set_outcome(turn, n, rests, cum, amount)
     if entry != NO_ENTRY:

@@ -255,5 +255,5 @@ def empty_state(capacity: Capacity) -> State:
         lots=aligned_zeros(capacity.lots, LOT_ROW),
         day=aligned_zeros(capacity.day, DAY_ENTRY),
         veiled=np.zeros(capacity.levels, np.int64),
-        scratch=np.zeros(1 + capacity.orders, np.int64),
+        scratch=np.zeros(1 + max(capacity.orders, capacity.instruments), np.int64),
     )

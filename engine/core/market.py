@@ -212,6 +212,8 @@ def settle_again(state: State, turn: Turn, slot: int, ladder: int) -> None:
     side_ladder, price = ladder & ~STOPS, state.orders["price"][slot]
     if state.orders["order_type"][slot] == STOP:
         price = state.instruments["upper"][ladder >> 2]
+        if ladder & 1 == SELL:
+            price = state.instruments["lower"][ladder >> 2]
         state.orders["price"][slot] = price
     hold = hold_fen(state, ladder >> 2, ladder & 1, price, whole_leaves(state, slot))
     covered = state.accounts["available"][state.nodes["account"][slot]] + state.orders["hold"][slot] >= hold

@@ -84,6 +84,7 @@ def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
     opens = phase == CONTINUOUS and state.instruments["mode"][instrument] != LISTED
     if opens and (gathers(before) or is_crossed(state, instrument)):
         uncross(state, turn, instrument)
+    if opens and before != CONTINUOUS:
         end_orders(state, turn, instrument, AUCTION_ENDED)
     state.instruments["phase"][instrument] = phase
     emit_market(state, turn, PHASE_CHANGED, instrument)
@@ -96,7 +97,7 @@ def set_phase(state: State, turn: Turn) -> Any:
     """Change the phase of one instrument, or of all (-1) (semantics E1)."""
     instrument, phase = turn.commands["instrument"][turn.at], turn.commands["phase"][turn.at]
     used = state.head["instruments_used"][0]
-    if instrument < NOBODY or instrument >= used:
+    if instrument < NOBODY or instrument >= used or used == 0:
         return UNKNOWN_INSTRUMENT
     if phase > LAST_PHASE:
         return UNKNOWN_PHASE

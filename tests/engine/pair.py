@@ -53,7 +53,7 @@ LOTS = {1: (1, BOOK_1, 500), 2: (2, BOOK_1, 300), 3: (3, BOOK_1, 500), 4: (4, BO
 LOTS |= {5: (1, BOOK_2, 300), 6: (2, BOOK_2, 500), 7: (3, BOOK_2, 200), 8: (4, BOOK_2, 500)}
 LOTS |= {9: (2, LISTED, 120), 10: (3, LISTED, 80), 11: (4, LISTED, 50)}
 START_NS = 10**9
-STRICT = False  # the core judges display and minimum quantity after the numbers, not in order of precedence
+STRICT = True
 TURN_NS = 1_000
 
 ORDER_FIELDS = {

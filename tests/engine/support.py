@@ -18,8 +18,8 @@ def _is_known(kind: Command) -> bool:
 
 
 SUPPORTED: set[Any] = {kind for kind in Command if kind < Command.QUERY_ORDERS and _is_known(kind)}
-if Command.START_SESSION in SUPPORTED:
-    SUPPORTED |= {"bids", "settlement price"}
+SUPPORTED |= {"kept stop place", "replace below minimum", "quiet rejections", "collared stops"}
+SUPPORTED |= {"at_open after a halt", "surplus side"}
 if any("dynamic" in name for name in INSTRUMENT_ROW.names or ()):
     SUPPORTED.add("dynamic band")
 
