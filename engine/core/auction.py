@@ -186,7 +186,7 @@ def give(state: State, instrument: int, side: int, slot: int, amount: int, quant
     veil(state, slot, sentinel, 1)
     nodes["leaves"][sentinel] += nodes["leaves"][slot] - shown
     orders["cum"][slot] += quantity
-    hold = hold_fen(state, instrument, side, orders["price"][slot], rest)
+    hold = hold_fen(state, instrument, side, np.int64(orders["price"][slot]), rest)
     change_hold(state, slot, hold, charge_fen(state, instrument, side, amount, quantity))
 
 

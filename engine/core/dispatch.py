@@ -7,20 +7,25 @@ from typing import Any
 
 from engine.core.accounts import settle
 from engine.core.auction import indicate, indicate_touched, was_accepted
-from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
+from engine.core.changes import cancel_order, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
+from engine.core.expiry import expire
 from engine.core.jit import kernel, part, routine, spliced
+from engine.core.kill_switch import block_account, release_account
 from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
 from engine.core.memory import open_memory, rows_of
 from engine.core.picks import pick
+from engine.core.sessions import operate_session
 from engine.records import COMMAND, INSTRUMENT_TERMS
 from engine.vocabulary import Command, Phase, Reason
 
 NEW_ORDER, CANCEL_ORDER, PICK = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER), int(Command.PICK)
 REPLACE_ORDER, MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL)
 EXPIRE, AUCTION = int(Command.EXPIRE), int(Phase.AUCTION)
+START_SESSION, CANCEL_ALL_AFTER = int(Command.START_SESSION), int(Command.CANCEL_ALL_AFTER)
+BLOCK_ACCOUNT, RELEASE_ACCOUNT = int(Command.BLOCK_ACCOUNT), int(Command.RELEASE_ACCOUNT)
 OPEN_ACCOUNT, WITHDRAW_LOT = int(Command.OPEN_ACCOUNT), int(Command.WITHDRAW_LOT)
 DEFINE_INSTRUMENT, SET_CLOCK = int(Command.DEFINE_INSTRUMENT), int(Command.SET_CLOCK)
 UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
@@ -47,12 +52,19 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
     """Judge a command that does not come by the million."""
     if kind == PICK:
         pick(state, turn)
-    elif kind == MASS_CANCEL or kind == EXPIRE:
+    elif kind == MASS_CANCEL or kind == EXPIRE or kind == BLOCK_ACCOUNT:
         if kind == MASS_CANCEL:
             mass_cancel(state, turn)
-        else:
+        elif kind == EXPIRE:
             expire(state, turn)
+        else:
+            block_account(state, turn)
         indicate_touched(state, turn)
+    elif START_SESSION <= kind <= CANCEL_ALL_AFTER:
+        operate_session(state, turn, kind)
+        indicate_touched(state, turn)
+    elif kind == RELEASE_ACCOUNT:
+        release_account(state, turn)
     elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
         settle(state, turn, kind)
     elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:

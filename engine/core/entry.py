@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, SLOT_BITS, free_slot, link, take_slot, whole_leaves
+from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot, whole_leaves
 from engine.core.day import remember
 from engine.core.events import (
     ACCEPTED,
@@ -53,7 +53,7 @@ from engine.core.matching import sweep
 from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
 from engine.vocabulary import Reason
 
-KEPT_CODES = np.uint64(0xFF00_09FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
+KEPT_CODES = np.uint64(0xFF00_19FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
 NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
@@ -170,6 +170,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     orders["client_order_id_1"][slot] = commands["client_order_id_1"][at]
     orders["quantity"][slot] = commands["quantity_kg"][at]
     orders["price"][slot] = price
+    orders["session"][slot] = commands["session"][at] & SLOT_MASK
     orders["lot"][slot] = commands["lot"][at] if commands["side"][at] == SELL else 0
     orders["version"][slot] = 1
     orders["codes"][slot] = commands["codes"][at] & KEPT_CODES
@@ -229,7 +230,9 @@ def remainder_reason(state: State, ladder: int, kind: int) -> Any:
 def rest(state: State, slot: int, ladder: int, level: int) -> None:
     """Take the hold of what is left, hide what an iceberg hides, and queue it at its level."""
     nodes, orders, leaves = state.nodes, state.orders, state.nodes["leaves"][slot]
-    change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
+    change_hold(
+        state, slot, hold_fen(state, ladder >> 2, ladder & 1, np.int64(orders["price"][slot]), leaves), 0
+    )
     state.accounts["live_orders"][nodes["account"][slot]] += 1
     if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
         nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
@@ -260,7 +263,7 @@ def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
     nodes, orders = state.nodes, state.orders
     level = collar_level(state, ladder)
     if not is_market(orders["order_type"][slot]):
-        level = level_index(state, ladder, orders["price"][slot])
+        level = level_index(state, ladder, np.int64(orders["price"][slot]))
     reason = PRICE_EXCEEDS_BAND if level < 0 else OK
     if reason == OK:
         price = level_price(state, ladder, level)

@@ -10,8 +10,9 @@ import numpy as np
 
 from engine.core.jit import part
 from engine.core.layout import State, Turn
-from engine.vocabulary import Event, Flag
+from engine.vocabulary import Command, Event, Flag
 
+OPEN_ACCOUNT, BUST_TRADE = int(Command.OPEN_ACCOUNT), int(Command.BUST_TRADE)
 ACCEPTED = int(Event.ACCEPTED)
 REJECTED = int(Event.REJECTED)
 TRADE = int(Event.TRADE)
@@ -86,7 +87,7 @@ def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
     events["price_fen_per_tonne"][n] = commands["price_fen_per_tonne"][at]
     events["quantity_kg"][n] = commands["quantity_kg"][at]
     events["lot"][n] = commands["lot"][at]
-    if commands["outbox"][at] != 0:
+    if commands["kind"][at] >= OPEN_ACCOUNT and commands["kind"][at] <= BUST_TRADE:  # else it is a session
         events["outbox"][n] = commands["outbox"][at]
     return n
 

@@ -209,7 +209,7 @@ def gather(state: State, instrument: int) -> Any:
 @part
 def settle_again(state: State, turn: Turn, slot: int, ladder: int) -> None:
     """Queue an order at its price in the moved ladder; its hold is reckoned anew and must be covered (G3)."""
-    side_ladder, price = ladder & ~STOPS, state.orders["price"][slot]
+    side_ladder, price = ladder & ~STOPS, np.int64(state.orders["price"][slot])
     if state.orders["order_type"][slot] == STOP:
         price = state.instruments["upper"][ladder >> 2]
         if ladder & 1 == SELL:

@@ -42,7 +42,7 @@ def judge_pick(state: State, turn: Turn, slot: int) -> Any:
     account = commands["account"][at]
     if same_group(state, account, nodes["account"][slot]):
         return OWN_LISTING
-    amount = amount_fen(state.orders["price"][slot], nodes["leaves"][slot])
+    amount = amount_fen(np.int64(state.orders["price"][slot]), nodes["leaves"][slot])
     if state.accounts["available"][account] < charge_fen(
         state, instrument, BUY, amount, nodes["leaves"][slot]
     ):
@@ -65,7 +65,7 @@ def pick(state: State, turn: Turn) -> None:
     if reason != OK:
         refuse(state, turn, entry, reason)
         return
-    ladder, price = ladder_of(state, listing), state.orders["price"][listing]
+    ladder, price = ladder_of(state, listing), np.int64(state.orders["price"][listing])
     quantity, goods = state.nodes["leaves"][listing], state.orders["lot"][listing]
     slot = fill_slot(state, turn, price)
     order_id = state.nodes["id"][slot]

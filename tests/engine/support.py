@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.core.layout import INSTRUMENT_ROW
+from engine.core import limits
 from engine.exchange import Exchange, stamped
 from engine.records import commands_of
 from engine.vocabulary import Command, Reason
@@ -20,7 +20,7 @@ def _is_known(kind: Command) -> bool:
 SUPPORTED: set[Any] = {kind for kind in Command if kind < Command.QUERY_ORDERS and _is_known(kind)}
 SUPPORTED |= {"kept stop place", "replace below minimum", "quiet rejections", "collared stops"}
 SUPPORTED |= {"at_open after a halt", "surplus side"}
-if any("dynamic" in name for name in INSTRUMENT_ROW.names or ()):
+if hasattr(limits, "limit_in_band"):
     SUPPORTED.add("dynamic band")
 
 
