@@ -22,6 +22,7 @@ def check_invariants(state: State) -> None:
     _check_goods(state, slots)
     _check_sessions(state, slots)
     _check_kept_cancels(state, slots)
+    _check_auctions(state)
     _check_uncrossed(state)
 
 
@@ -189,6 +190,14 @@ def _check_kept_cancels(state: State, slots: list[int]) -> None:
             assert int(state.instruments["kept_cancels"][instrument]) == 1, "kept cancels are not forgotten"
         blocked = int(state.accounts["blocked"][int(state.nodes["account"][slot])])
         assert condemned or not blocked, f"slot {slot}: a blocked account has no order"
+
+
+def _check_auctions(state: State) -> None:
+    """A volatility auction is an auction, and its end is not forgotten (semantics E5)."""
+    for instrument in np.flatnonzero(state.instruments["auction_until"]):
+        assert int(state.instruments["phase"][instrument]) == Phase.AUCTION, "a volatility auction is one"
+        until, due = int(state.instruments["auction_until"][instrument]), int(state.head["next_expiry_ns"][0])
+        assert 0 < due <= until, f"instrument {instrument}: the end of its auction is not forgotten"
 
 
 def _check_uncrossed(state: State) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.core.book import SLOT_BITS, free_slot, unlink, veil, veiled_kg, whole_leaves
+from engine.core.daily import note_trades
 from engine.core.events import DUPLICATE, REJECTED, TRADE, emit_market, emit_pair
 from engine.core.holds import BUY, SELL, amount_fen, change_hold, charge_fen, contract_goods, hold_fen
 from engine.core.jit import part, routine
@@ -164,6 +165,7 @@ def pair_off(state: State, turn: Turn, buys: int, buy: int, sell: int, price: in
     instrument, amount = buys >> 2, amount_fen(price, quantity)
     own = same_group(state, state.nodes["account"][buy], state.nodes["account"][sell])
     contract_goods(state, state.orders["lot"][sell], quantity)
+    note_trades(state, instrument, amount, quantity)
     give(state, instrument, BUY, buy, amount, quantity)
     give(state, instrument, SELL, sell, amount, quantity)
     n = emit_pair(state, turn, TRADE, buys, buy, sell, price, quantity)

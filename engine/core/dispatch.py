@@ -13,7 +13,7 @@ from engine.core.events import emit_rejected
 from engine.core.expiry import expire
 from engine.core.jit import kernel, part, routine, spliced
 from engine.core.kill_switch import block_account, release_account
-from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
+from engine.core.layout import EVENTS_PER_INSTRUMENT, EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
 from engine.core.memory import open_memory, rows_of
 from engine.core.picks import pick
@@ -36,7 +36,7 @@ def most_events(state: State) -> Any:
     """What one command can cause at most: every live order ends, every instrument changes (semantics G5)."""
     head = state.head
     of_orders = EVENTS_PER_ORDER * head["live_orders"][0] + 2 * head["slices"][0]
-    return of_orders + 2 * head["instruments_used"][0] + SPARE_EVENTS
+    return of_orders + EVENTS_PER_INSTRUMENT * head["instruments_used"][0] + SPARE_EVENTS
 
 
 @spliced

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot, whole_leaves
+from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.events import (
     ACCEPTED,
@@ -22,6 +23,7 @@ from engine.core.identity import NO_ENTRY, judge_identity, refuse
 from engine.core.jit import called, part, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
+    CONTINUOUS_ONLY,
     FOK,
     IOC,
     LISTED,
@@ -51,6 +53,7 @@ from engine.core.limits import (
 )
 from engine.core.matching import sweep
 from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
+from engine.core.volatility import band_stopped, limit_in_band, open_auction
 from engine.vocabulary import Reason
 
 KEPT_CODES = np.uint64(0xFF00_19FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
@@ -193,29 +196,50 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: 
     nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
     quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
     force, kind, why = orders["time_in_force"][slot], orders["order_type"][slot], OK
+    opens = False
     if (
         state.instruments["phase"][instrument] == CONTINUOUS
         and state.instruments["mode"][instrument] != LISTED
     ):
         limit = mirror(state, ladder, level)
+        within = limit
+        if state.instruments["dynamic"][instrument] != 0:
+            within = limit_in_band(state, ladder, limit)
         wanted = quantity if force == FOK else minimum
-        if wanted > 0 and not is_feasible(state, ladder, slot, limit, wanted):
+        if wanted > 0 and not is_feasible(state, ladder, slot, within, wanted):
             why = NOT_FEASIBLE
         else:
-            amount, why = sweep(state, turn, ladder, slot, limit)
+            amount, why = sweep(state, turn, ladder, slot, within)
+            if why == OK and nodes["leaves"][slot] > 0 and band_stopped(state, ladder, limit, within):
+                why = COLLAR
+                opens = state.instruments["volatility_s"][instrument] > 0
     leaves, filled = nodes["leaves"][slot], orders["cum"][slot] - cum
-    if leaves > 0 and why == OK and force != IOC and force != FOK and not is_market(kind):
+    stays = why == OK or (opens and force != CONTINUOUS_ONLY)
+    if leaves > 0 and stays and force != IOC and force != FOK and not is_market(kind):
         rest(state, slot, ladder, level)
-        return leaves, filled, amount
-    if leaves > 0:
-        if ladder & 1 == SELL:
-            list_goods(state, orders["lot"][slot], -leaves)
-        emit_canceled(state, turn, slot, ladder, why if why != OK else remainder_reason(state, ladder, kind))
-    free_slot(state, slot)
-    return np.int64(0), filled, amount
+    else:
+        if leaves > 0:
+            cancel_remainder(state, turn, ladder, slot, why)
+        free_slot(state, slot)
+        leaves = np.int64(0)
+    if filled > 0:
+        note_trades(state, instrument, amount, filled)
+    if opens:
+        open_auction(state, turn, instrument)
+    return leaves, filled, amount
 
 
 work_again = called(work)
+
+
+@part
+def cancel_remainder(state: State, turn: Turn, ladder: int, slot: int, why: int) -> None:
+    """What is left of an incoming order gives its goods back and is canceled."""
+    if ladder & 1 == SELL:
+        list_goods(state, state.orders["lot"][slot], -state.nodes["leaves"][slot])
+    if why == OK:
+        why = remainder_reason(state, ladder, state.orders["order_type"][slot])
+    emit_canceled(state, turn, slot, ladder, why)
 
 
 @part
@@ -243,9 +267,7 @@ def rest(state: State, slot: int, ladder: int, level: int) -> None:
 @routine
 def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
     """Let stops enter one by one, buys before sells, nearest first, until the last price reaches none (B4)."""
-    if state.instruments["phase"][instrument] != CONTINUOUS:
-        return
-    while True:
+    while state.instruments["phase"][instrument] == CONTINUOUS:
         ladder = 4 * instrument + BUY
         slot = nearest_reached(state, ladder + STOPS)
         if slot == NO_SLOT:

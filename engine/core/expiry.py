@@ -8,8 +8,9 @@ import numpy as np
 from engine.core.endings import end_in_order
 from engine.core.events import NOBODY, emit_market
 from engine.core.jit import routine
-from engine.core.judgement import GTD
+from engine.core.judgement import CONTINUOUS, GTD
 from engine.core.layout import State, Turn
+from engine.core.phases import change_phase
 from engine.core.sessions import run_out
 from engine.vocabulary import Event, Reason
 
@@ -34,6 +35,14 @@ def expire(state: State, turn: Turn) -> None:
         timer_ns = state.sessions["due_ns"][session]
         if timer_ns != 0 and (next_ns == 0 or timer_ns < next_ns):
             next_ns = timer_ns
+    for instrument in range(state.head["instruments_used"][0]):
+        until = state.instruments["auction_until"][instrument]
+        if until > due_ns and (next_ns == 0 or until < next_ns):
+            next_ns = until
     state.head["next_expiry_ns"][0] = next_ns
+    for instrument in range(state.head["instruments_used"][0]):
+        until = state.instruments["auction_until"][instrument]
+        if until != 0 and until <= due_ns:
+            change_phase(state, turn, instrument, CONTINUOUS)
     n = emit_market(state, turn, TIME_REACHED, NOBODY)
     turn.events["quantity_kg"][n] = count

@@ -235,6 +235,7 @@ class State(NamedTuple):
 
 
 EVENTS_PER_ORDER: Final = 4  # a stop is triggered, trades, refreshes or loses a partner, and ends
+EVENTS_PER_INSTRUMENT: Final = 4  # an auction ends, the phase changes, and again, and is indicated
 SPARE_EVENTS: Final = 64  # of one command besides those of orders and one for each instrument
 
 
@@ -261,7 +262,7 @@ class Capacity(NamedTuple):
     @property
     def events(self) -> int:
         """What the largest command can cause: every live order ends, every instrument changes."""
-        return EVENTS_PER_ORDER * self.orders + self.instruments + SPARE_EVENTS
+        return EVENTS_PER_ORDER * self.orders + EVENTS_PER_INSTRUMENT * self.instruments + SPARE_EVENTS
 
 
 DAY_FILL_NUMERATOR: Final = 7  # the day's table takes new ids up to 7/8 of its size

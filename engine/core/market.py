@@ -69,6 +69,10 @@ def terms_are_sound(turn: Turn) -> Any:
         return False
     if terms["collar_bp"][at] < 0 or terms["collar_bp"][at] >= ALL_BP:
         return False
+    if terms["dynamic_band_bp"][at] < 0 or terms["dynamic_band_bp"][at] >= ALL_BP:
+        return False
+    if terms["volatility_auction_s"][at] < 0:
+        return False
     return terms["mode"][at] >= 0 and terms["mode"][at] <= LISTED
 
 
@@ -160,6 +164,8 @@ def define_instrument(state: State, turn: Turn) -> Any:
     instruments["seller_deposit"][instrument] = terms["seller_deposit_bp"][at]
     instruments["band"][instrument] = terms["band_bp"][at]
     instruments["collar"][instrument] = terms["collar_bp"][at]
+    instruments["dynamic"][instrument] = terms["dynamic_band_bp"][at]
+    instruments["volatility_s"][instrument] = terms["volatility_auction_s"][at]
     instruments["fee"][instrument] = terms["fee_fen_per_tonne"][at]
     for ladder in range(4 * instrument, 4 * instrument + 4):
         build_ladder(state, ladder, capacity)

@@ -52,6 +52,7 @@ def change_phase(state: State, turn: Turn, instrument: int, phase: int) -> None:
     if opens and before != CONTINUOUS:
         end_orders(state, turn, instrument, AUCTION_ENDED)
     state.instruments["phase"][instrument] = phase
+    state.instruments["auction_until"][instrument] = 0
     emit_market(state, turn, PHASE_CHANGED, instrument)
     if opens:
         trigger_stops(state, turn, instrument)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.book import NO_SLOT, free_slot, ladder_of, slot_of
+from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.entry import INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL, fill_slot
 from engine.core.events import ACCEPTED, emit_order, emit_outcome_again, set_outcome
@@ -73,6 +74,7 @@ def pick(state: State, turn: Turn) -> None:
     turn.events["lot"][n] = goods
     amount = trade(state, turn, ladder ^ 1, slot, listing, price, quantity, 0)
     state.instruments["last"][ladder >> 2] = price
+    note_trades(state, ladder >> 2, amount, quantity)
     retire(state, turn, listing, ladder)
     free_slot(state, slot)
     set_outcome(turn, n, np.int64(0), quantity, amount)

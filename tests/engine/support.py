@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from engine.core import limits
 from engine.exchange import Exchange, stamped
 from engine.records import commands_of
 from engine.vocabulary import Command, Reason
@@ -20,8 +19,7 @@ def _is_known(kind: Command) -> bool:
 SUPPORTED: set[Any] = {kind for kind in Command if kind < Command.QUERY_ORDERS and _is_known(kind)}
 SUPPORTED |= {"kept stop place", "replace below minimum", "quiet rejections", "collared stops"}
 SUPPORTED |= {"at_open after a halt", "surplus side"}
-if hasattr(limits, "limit_in_band"):
-    SUPPORTED.add("dynamic band")
+SUPPORTED.add("dynamic band")
 
 
 def not_yet(feature: Any) -> pytest.MarkDecorator:
