@@ -26,8 +26,9 @@ REPLACE_ORDER, MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL
 EXPIRE, AUCTION = int(Command.EXPIRE), int(Phase.AUCTION)
 START_SESSION, CANCEL_ALL_AFTER = int(Command.START_SESSION), int(Command.CANCEL_ALL_AFTER)
 BLOCK_ACCOUNT, RELEASE_ACCOUNT = int(Command.BLOCK_ACCOUNT), int(Command.RELEASE_ACCOUNT)
-OPEN_ACCOUNT, WITHDRAW_LOT = int(Command.OPEN_ACCOUNT), int(Command.WITHDRAW_LOT)
+OPEN_ACCOUNT, BUST_TRADE = int(Command.OPEN_ACCOUNT), int(Command.BUST_TRADE)
 DEFINE_INSTRUMENT, SET_CLOCK = int(Command.DEFINE_INSTRUMENT), int(Command.SET_CLOCK)
+SET_PROFILE = int(Command.SET_PROFILE)
 UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
 
 
@@ -65,9 +66,9 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
         indicate_touched(state, turn)
     elif kind == RELEASE_ACCOUNT:
         release_account(state, turn)
-    elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
+    elif OPEN_ACCOUNT <= kind <= BUST_TRADE:
         settle(state, turn, kind)
-    elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:
+    elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK or kind == SET_PROFILE:
         operate(state, turn, kind)
     else:
         emit_rejected(state, turn, UNSUPPORTED_COMMAND)

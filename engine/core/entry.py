@@ -150,7 +150,7 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
         rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
     set_outcome(turn, n, rests, cum, amount)
     if entry != NO_ENTRY:
-        remember(state, turn, entry, OK, order_id, rests, cum, amount)
+        remember(state, turn, entry, price, order_id, rests, cum, amount)
     if cum > 0:
         trigger_stops(state, turn, ladder >> 2)
 

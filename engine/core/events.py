@@ -174,10 +174,11 @@ def emit_pair(
 def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
     """The first outcome of a repeated command, marked as a duplicate (semantics C8)."""
     day, events = state.day, turn.events
-    reason = day["reason"][entry]
-    n = emit_rejected(state, turn, reason)
+    accepted, told = day["order_id"][entry] != 0, day["reason"][entry]
+    n = emit_rejected(state, turn, 0 if accepted else told)
     events["flags"][n] |= DUPLICATE
-    if reason == 0:
+    if accepted:
+        events["price_fen_per_tonne"][n] = told
         events["kind"][n] = ACCEPTED
         events["listing_version"][n] = 1
         events["amount_fen"][n] = day["amount"][entry]

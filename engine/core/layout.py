@@ -189,7 +189,7 @@ LOT_ROW: Final = np.dtype(
 DAY_ENTRY: Final = np.dtype(
     [
         ("account", "<i4"),  # 0: the entry is free
-        ("reason", "<i4"),
+        ("reason", "<i4"),  # of a rejection (order id 0); else the price of the order, fen per tonne
         ("client_order_id_0", "<u8"),
         ("client_order_id_1", "<u8"),
         ("content", "<u8"),  # fingerprint of the command

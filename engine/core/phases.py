@@ -22,10 +22,11 @@ from engine.core.judgement import (
     UNKNOWN_INSTRUMENT,
 )
 from engine.core.layout import State, Turn
-from engine.vocabulary import Event, Phase, Reason
+from engine.vocabulary import Event, Phase, Profile, Reason
 
 PHASE_CHANGED = int(Event.PHASE_CHANGED)
-UNKNOWN_PHASE = int(Reason.UNKNOWN_PHASE)
+UNKNOWN_PHASE, CN_SPOT = int(Reason.UNKNOWN_PHASE), int(Profile.CN_SPOT)
+FORBIDDEN_BY_PROFILE = int(Reason.FORBIDDEN_BY_PROFILE)
 DAY_END = int(Reason.DAY_END)
 LAST_PHASE = int(Phase.NO_CANCEL)
 
@@ -67,6 +68,8 @@ def set_phase(state: State, turn: Turn) -> Any:
         return UNKNOWN_INSTRUMENT
     if phase > LAST_PHASE:
         return UNKNOWN_PHASE
+    if state.head["profile"][0] == CN_SPOT and gathers(phase):
+        return FORBIDDEN_BY_PROFILE
     first, last = (0, used) if instrument == NOBODY else (instrument, instrument + 1)
     for each in range(first, last):
         if state.instruments["defined"][each] != 0:
