@@ -23,6 +23,7 @@ def check_invariants(state: State) -> None:
     _check_sessions(state, slots)
     _check_kept_cancels(state, slots)
     _check_auctions(state)
+    _check_listings(state, slots)
     _check_uncrossed(state)
 
 
@@ -198,6 +199,16 @@ def _check_auctions(state: State) -> None:
         assert int(state.instruments["phase"][instrument]) == Phase.AUCTION, "a volatility auction is one"
         until, due = int(state.instruments["auction_until"][instrument]), int(state.head["next_expiry_ns"][0])
         assert 0 < due <= until, f"instrument {instrument}: the end of its auction is not forgotten"
+
+
+def _check_listings(state: State, slots: list[int]) -> None:
+    """What a listing has left is at least its minimum, and it was not touched if it has none (semantics F2)."""
+    for slot in slots:
+        instrument = int(state.nodes["account"][int(state.nodes["level"][slot])]) >> 2
+        if int(state.instruments["mode"][instrument]) == Mode.LISTED:
+            minimum, leaves = int(state.specials["minimum"][slot]), int(state.nodes["leaves"][slot])
+            assert 0 <= minimum <= leaves, f"slot {slot}: the minimum can be picked"
+            assert minimum or not int(state.orders["cum"][slot]), f"slot {slot}: a whole lot is not divided"
 
 
 def _check_uncrossed(state: State) -> None:

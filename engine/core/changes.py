@@ -122,6 +122,8 @@ def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, 
         return EXCEEDS_LIMIT
     if state.instruments["mode"][instrument] == LISTED and leaves != whole_leaves(state, slot):
         return WHOLE_LOT_ONLY
+    if state.instruments["mode"][instrument] == LISTED and orders["cum"][slot] > 0:
+        return TOO_LATE  # re-pricing ends with the first pick (semantics F2)
     side_ladder, before = ladder & ~STOPS, whole_leaves(state, slot)
     if orders["flags"][slot] & POST_ONLY and state.instruments["phase"][instrument] == CONTINUOUS:
         if ladder & STOPS == 0 and crosses(state, side_ladder, level):

@@ -140,6 +140,8 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     n = emit_order(state, turn, ACCEPTED, slot, ladder)
     if ladder & 1 == SELL:
         list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
+    if commands["minimum_quantity_kg"][at] != 0:
+        keep_minimum(state, turn, slot)
     rests, cum, amount = commands["quantity_kg"][at], np.int64(0), np.int64(0)
     if is_stop(commands["order_type"][at]) and not enters_at_once(
         state, ladder, commands["stop_fen_per_tonne"][at]
@@ -153,6 +155,15 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
         remember(state, turn, entry, price, order_id, rests, cum, amount)
     if cum > 0:
         trigger_stops(state, turn, ladder >> 2)
+
+
+@routine
+def keep_minimum(state: State, turn: Turn, slot: int) -> None:
+    """A listing keeps its minimum fill while it rests (semantics F2); that of an ioc ends with the command."""
+    commands, at = turn.commands, turn.at
+    if state.instruments["mode"][commands["instrument"][at]] == LISTED:
+        state.orders["special"][slot] = 1
+        state.specials["minimum"][slot] = commands["minimum_quantity_kg"][at]
 
 
 @part

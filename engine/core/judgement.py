@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.holds import BUY, SELL
+from engine.core.holds import SELL
 from engine.core.jit import part
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
@@ -45,7 +45,6 @@ NO_CANCEL_PHASE = int(Reason.NO_CANCEL_PHASE)
 UNKNOWN_SIDE = int(Reason.UNKNOWN_SIDE)
 UNSUPPORTED_ORDER_TYPE = int(Reason.UNSUPPORTED_ORDER_TYPE)
 UNSUPPORTED_TIME_IN_FORCE = int(Reason.UNSUPPORTED_TIME_IN_FORCE)
-NOT_BOOK = int(Reason.NOT_BOOK)
 UNSUPPORTED_SELF_TRADE_MODE = int(Reason.UNSUPPORTED_SELF_TRADE_MODE)
 INVALID_DISPLAY_QUANTITY = int(Reason.INVALID_DISPLAY_QUANTITY)
 INVALID_MINIMUM_QUANTITY = int(Reason.INVALID_MINIMUM_QUANTITY)
@@ -113,8 +112,6 @@ def judge_form(state: State, turn: Turn, instrument: int) -> Any:
             return UNSUPPORTED_ORDER_TYPE
         if force != DAY and force != GTC and force != GTD:
             return UNSUPPORTED_TIME_IN_FORCE
-        if commands["side"][at] == BUY:
-            return NOT_BOOK
     if commands["self_trade_mode"][at] > ALLOW:
         return UNSUPPORTED_SELF_TRADE_MODE
     return OK
@@ -133,7 +130,9 @@ def judge_parts(state: State, turn: Turn, instrument: int) -> Any:
         if (kind != LIMIT and kind != STOP_LIMIT) or force == IOC:
             return INVALID_DISPLAY_QUANTITY
     if minimum != 0:
-        if minimum < 0 or minimum > quantity or force != IOC or is_stop(kind):
+        if minimum < 0 or minimum > quantity or is_stop(kind):
+            return INVALID_MINIMUM_QUANTITY
+        if force != IOC and state.instruments["mode"][instrument] != LISTED:
             return INVALID_MINIMUM_QUANTITY
     return OK
 

@@ -3,7 +3,7 @@
     head        one row: counters, the free list, the clock
     nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
     orders      64 bytes each, cold: what matching seldom needs, same index as the slot
-    specials    32 bytes each: of icebergs, stops and orders that expire, same index
+    specials    32 bytes each: of icebergs, stops, listings and orders that expire, same index
     instruments 192 bytes each: terms, phase, last price, the day's trades
     ladders     four rows per instrument (buy, sell, buy stops, sell stops): the price ladder of one side
     bits        u64 words: which levels of a ladder hold orders, in three tiers of 64
@@ -86,6 +86,7 @@ _ORDER_COLD_FIELDS: Final = {
     "version": ("<i4", 52),
     "codes": ("<u8", 56),  # the bytes that follow stand as in COMMAND and EVENT, to be copied as one word
     "special": ("u1", 57),  # 1: the row of `specials` is in use
+    "side": ("u1", 58),
     "order_type": ("u1", 59),
     "time_in_force": ("u1", 60),
     "flags": ("u1", 61),
@@ -102,13 +103,21 @@ ORDER_COLD: Final = np.dtype(
     }
 )
 
+_SPECIAL_FIELDS: Final = {
+    "hidden": ("<i8", 0),  # kg of an iceberg that it does not show
+    "display": ("<i8", 8),  # kg of a slice
+    "stop": ("<i8", 16),  # fen per tonne, of a stop
+    "minimum": ("<i8", 16),  # kg, of a listing: the least that a pick takes or a bid gets; 0: all
+    "expire_ns": ("<i8", 24),
+}
+
 SPECIAL: Final = np.dtype(
-    [
-        ("hidden", "<i8"),  # kg of an iceberg that it does not show
-        ("display", "<i8"),  # kg of a slice
-        ("stop", "<i8"),  # fen per tonne
-        ("expire_ns", "<i8"),
-    ]
+    {
+        "names": list(_SPECIAL_FIELDS),
+        "formats": [kind for kind, _ in _SPECIAL_FIELDS.values()],
+        "offsets": [offset for _, offset in _SPECIAL_FIELDS.values()],
+        "itemsize": 32,
+    }
 )
 
 INSTRUMENT_ROW: Final = np.dtype(

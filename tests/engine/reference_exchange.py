@@ -99,8 +99,10 @@ class ReferenceExchange(Changes):
             lot = self.lots.get(ask["lot"])
             if lot is None or lot.account != ask["account"]:
                 yield Reason.UNKNOWN_LOT
+                kg = minimum  # what it would weigh is not asked
             elif lot.instrument != listing.instrument:
                 yield Reason.LOT_OF_OTHER_INSTRUMENT
+                kg = minimum
         fits = minimum <= kg <= listing.leaves
         if not fits or (listing.side is Side.SELL and 0 < listing.leaves - kg < minimum):
             yield Reason.WHOLE_LOT_ONLY

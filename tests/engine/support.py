@@ -18,7 +18,7 @@ def _is_known(kind: Command) -> bool:
 
 SUPPORTED: set[Any] = {kind for kind in Command if kind < Command.QUERY_ORDERS and _is_known(kind)}
 SUPPORTED |= {"kept stop place", "replace below minimum", "quiet rejections", "collared stops"}
-SUPPORTED.add("settlement price")
+SUPPORTED |= {"settlement price", "bids"}
 SUPPORTED |= {"at_open after a halt", "surplus side"}
 SUPPORTED.add("dynamic band")
 
