@@ -20,6 +20,10 @@ def check_invariants(state: State) -> None:
     _check_slots(state, slots)
     _check_money(state, slots)
     _check_goods(state, slots)
+    _check_sessions(state, slots)
+    _check_kept_cancels(state, slots)
+    _check_auctions(state)
+    _check_listings(state, slots)
     _check_uncrossed(state)
 
 
@@ -151,6 +155,60 @@ def _check_goods(state: State, slots: list[int]) -> None:
         assert min(parts) >= 0, f"lot {lot}: no negative kilograms"
         assert sum(parts) == int(row["registered"]), f"lot {lot}: free + listed + contracted = registered"
         assert parts[1] == listed.get(lot, 0), f"lot {lot}: listed kilograms are those of its live orders"
+
+
+def _check_sessions(state: State, slots: list[int]) -> None:
+    """Live and freed sessions are all that were ever used; orders name live ones of their account (C7)."""
+    head, sessions = state.head, state.sessions
+    freed, slot = [], int(head["free_session"][0])
+    while slot != 0:
+        freed.append(slot)
+        slot = int(sessions["next"][slot])
+    used = range(1, int(head["sessions_used"][0]) + 1)
+    live = [session for session in used if int(sessions["id"][session]) != 0]
+    assert sorted(live + freed) == list(used), "no session is lost or double"
+    for name in ("id", "account", "scope", "due_ns"):
+        assert not sessions[name][freed].any(), f"freed sessions are zero: {name}"
+    for session in live:
+        assert int(sessions["id"][session]) & 0x3FFFFF == session, "a session's id names its slot"
+        assert int(state.accounts["open"][sessions["account"][session]]) == 1, "a session is an account's"
+        due = int(sessions["due_ns"][session])
+        assert due == 0 or 0 < int(head["next_expiry_ns"][0]) <= due, "a timer is not forgotten"
+    for slot in slots:
+        session = int(state.orders["session"][slot])
+        assert session == 0 or session in live, f"slot {slot}: its session lives"
+        owner = int(sessions["account"][session])
+        assert session == 0 or owner == int(state.nodes["account"][slot]), f"slot {slot}: its account's"
+
+
+def _check_kept_cancels(state: State, slots: list[int]) -> None:
+    """Cancels are kept in no_cancel only; a blocked account has no order besides (semantics C6, E1)."""
+    for slot in slots:
+        instrument = int(state.nodes["account"][int(state.nodes["level"][slot])]) >> 2
+        condemned = int(state.orders["condemned"][slot]) != 0
+        if condemned:
+            assert int(state.instruments["phase"][instrument]) == Phase.NO_CANCEL, f"slot {slot}: kept cancel"
+            assert int(state.instruments["kept_cancels"][instrument]) == 1, "kept cancels are not forgotten"
+        blocked = int(state.accounts["blocked"][int(state.nodes["account"][slot])])
+        assert condemned or not blocked, f"slot {slot}: a blocked account has no order"
+
+
+def _check_auctions(state: State) -> None:
+    """A volatility auction is an auction, and its end is not forgotten (semantics E5)."""
+    for instrument in np.flatnonzero(state.instruments["auction_until"]):
+        assert int(state.instruments["phase"][instrument]) == Phase.AUCTION, "a volatility auction is one"
+        until, due = int(state.instruments["auction_until"][instrument]), int(state.head["next_expiry_ns"][0])
+        assert 0 < due <= until, f"instrument {instrument}: the end of its auction is not forgotten"
+
+
+def _check_listings(state: State, slots: list[int]) -> None:
+    """What a listing has left is at least its minimum, and it was not touched if it has none (semantics F2)."""
+    for slot in slots:
+        instrument = int(state.nodes["account"][int(state.nodes["level"][slot])]) >> 2
+        if int(state.instruments["mode"][instrument]) == Mode.LISTED:
+            minimum, leaves = int(state.specials["minimum"][slot]), int(state.nodes["leaves"][slot])
+            assert 0 <= minimum <= leaves, f"slot {slot}: the minimum can be picked"
+            assert minimum or not int(state.orders["cum"][slot]), f"slot {slot}: a whole lot is not divided"
 
 
 def _check_uncrossed(state: State) -> None:

@@ -6,6 +6,7 @@ Law: a command of settlement carries a number that rises; what was applied once 
 
 from typing import Any
 
+from engine.core.busts import bust_trade
 from engine.core.events import emit_cash, emit_lot, emit_rejected, emit_repeated
 from engine.core.identity import account_is_open
 from engine.core.jit import spliced
@@ -14,7 +15,7 @@ from engine.vocabulary import AMOUNT_MAX_FEN, QUANTITY_MAX_KG, Command, Event, R
 
 OPEN_ACCOUNT, DEPOSIT = int(Command.OPEN_ACCOUNT), int(Command.DEPOSIT)
 WITHDRAW, REGISTER_LOT = int(Command.WITHDRAW), int(Command.REGISTER_LOT)
-WITHDRAW_LOT = int(Command.WITHDRAW_LOT)
+WITHDRAW_LOT, BUST_TRADE = int(Command.WITHDRAW_LOT), int(Command.BUST_TRADE)
 ACCOUNT_OPENED, DEPOSITED = int(Event.ACCOUNT_OPENED), int(Event.DEPOSITED)
 WITHDRAWN, LOT_REGISTERED = int(Event.WITHDRAWN), int(Event.LOT_REGISTERED)
 LOT_WITHDRAWN = int(Event.LOT_WITHDRAWN)
@@ -133,6 +134,8 @@ def settle(state: State, turn: Turn, kind: int) -> None:
         reason = register_lot(state, turn)
     elif kind == WITHDRAW_LOT:
         reason = withdraw_lot(state, turn)
+    elif kind == BUST_TRADE:
+        reason = bust_trade(state, turn)
     else:
         reason = open_account(state, turn)
     if reason != OK:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.core.book import SLOT_BITS, free_slot, unlink, veil, veiled_kg, whole_leaves
-from engine.core.events import TRADE, emit_market, emit_pair
+from engine.core.daily import note_trades
+from engine.core.events import DUPLICATE, REJECTED, TRADE, emit_market, emit_pair
 from engine.core.holds import BUY, SELL, amount_fen, change_hold, charge_fen, contract_goods, hold_fen
 from engine.core.jit import part, routine
 from engine.core.ladder import level_price
@@ -75,7 +76,7 @@ def equilibrium(state: State, instrument: int) -> Any:
     for level in range(first, last + 1):
         demand += level_kg(state, buys, mirror(state, sells, level))
     best_volume, best_gap, low, high = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-    low_surplus, high_surplus = np.int64(0), np.int64(0)
+    low_surplus, high_surplus, low_end = np.int64(0), np.int64(0), np.int64(0)
     for level in range(first, last + 1):
         supply += level_kg(state, sells, level)
         volume, surplus = min(demand, supply), demand - supply
@@ -83,6 +84,8 @@ def equilibrium(state: State, instrument: int) -> Any:
             best_volume, best_gap, low, low_surplus = volume, abs(surplus), level, surplus
         if volume == best_volume and abs(surplus) == best_gap:
             high, high_surplus = level, surplus
+            if surplus == low_surplus:
+                low_end = level
         demand -= level_kg(state, buys, mirror(state, sells, level))
     if low_surplus > 0 and high_surplus > 0:
         at = high
@@ -90,7 +93,7 @@ def equilibrium(state: State, instrument: int) -> Any:
         at = low
     else:
         at = nearest_level(state, sells, reference_of(state, instrument), low, high)
-    surplus = high_surplus if at == high else low_surplus
+    surplus = low_surplus if at <= low_end else high_surplus
     return Equilibrium(level_price(state, sells, at), best_volume, surplus)
 
 
@@ -111,6 +114,28 @@ def indicate(state: State, turn: Turn, instrument: int) -> None:
     """After a change in the auction phase: what it would do now (semantics E1, E4)."""
     if state.instruments["phase"][instrument] == AUCTION:
         emit_auction(state, turn, INDICATIVE, instrument, equilibrium(state, instrument))
+
+
+@part
+def was_accepted(state: State, turn: Turn) -> Any:
+    """True unless the command at hand was refused or repeated, which its first event tells."""
+    first = state.head["first_event"][0]
+    return turn.events["kind"][first] != REJECTED and turn.events["flags"][first] & DUPLICATE == 0
+
+
+@routine
+def indicate_touched(state: State, turn: Turn) -> None:
+    """After a command about many orders: the indication of every instrument of which it said something (E4)."""
+    events, first, last = turn.events, state.head["first_event"][0], state.head["events"][0]
+    used = state.head["instruments_used"][0]
+    for n in range(first, last):
+        instrument = events["instrument"][n]
+        if instrument >= 0 and instrument < used and events["kind"][n] != REJECTED:
+            state.scratch[instrument] = 1
+    for instrument in range(used):
+        if state.scratch[instrument] != 0:
+            state.scratch[instrument] = 0
+            indicate(state, turn, instrument)
 
 
 @routine
@@ -140,6 +165,7 @@ def pair_off(state: State, turn: Turn, buys: int, buy: int, sell: int, price: in
     instrument, amount = buys >> 2, amount_fen(price, quantity)
     own = same_group(state, state.nodes["account"][buy], state.nodes["account"][sell])
     contract_goods(state, state.orders["lot"][sell], quantity)
+    note_trades(state, instrument, amount, quantity)
     give(state, instrument, BUY, buy, amount, quantity)
     give(state, instrument, SELL, sell, amount, quantity)
     n = emit_pair(state, turn, TRADE, buys, buy, sell, price, quantity)
@@ -162,7 +188,7 @@ def give(state: State, instrument: int, side: int, slot: int, amount: int, quant
     veil(state, slot, sentinel, 1)
     nodes["leaves"][sentinel] += nodes["leaves"][slot] - shown
     orders["cum"][slot] += quantity
-    hold = hold_fen(state, instrument, side, orders["price"][slot], rest)
+    hold = hold_fen(state, instrument, side, np.int64(orders["price"][slot]), rest)
     change_hold(state, slot, hold, charge_fen(state, instrument, side, amount, quantity))
 
 

@@ -49,6 +49,7 @@ def free_slot(state: State, slot: int) -> None:
     orders["cum"][slot] = 0
     orders["hold"][slot] = 0
     orders["price"][slot] = 0
+    orders["session"][slot] = 0
     orders["lot"][slot] = 0
     orders["version"][slot] = 0
     if orders["special"][slot] != 0:

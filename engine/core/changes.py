@@ -1,4 +1,4 @@
-"""Changing and ending orders: cancel, mass cancel, replace, expiry (semantics C, B5, E6).
+"""Changing and ending orders: cancel, mass cancel, replace (semantics C).
 
 Law: everything is checked before the original is touched; a failed change leaves it where it was (C3).
 """
@@ -9,21 +9,22 @@ import numpy as np
 
 from engine.core.book import (
     NO_SLOT,
+    SLOT_MASK,
     ladder_of,
     slot_of,
     unlink,
     whole_leaves,
 )
 from engine.core.day import find_entry
+from engine.core.endings import end_in_order, gather_of_account
 from engine.core.entry import enters_at_once, trigger_stops, work_again
 from engine.core.events import NOBODY, emit_market, emit_order, emit_rejected, set_outcome
 from engine.core.holds import SELL, change_hold, hold_fen, list_goods
-from engine.core.identity import UNKNOWN_ACCOUNT, account_is_open
+from engine.core.identity import ACCOUNT_BLOCKED, NO_SESSION, judge_session
 from engine.core.jit import part, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
     EXCEEDS_LIMIT,
-    GTD,
     INSUFFICIENT_GOODS,
     INVALID_STOP_PRICE,
     LISTED,
@@ -34,27 +35,29 @@ from engine.core.judgement import (
     PRICE_EXCEEDS_BAND,
     PRICE_MAX,
     PRICE_OFF_TICK,
+    QUANTITY_BELOW_MINIMUM,
     QUANTITY_OFF_STEP,
     WHOLE_LOT_ONLY,
     judge_phase,
 )
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
-from engine.core.limits import crosses
+from engine.core.limits import crosses, working_level
 from engine.core.matching import drop_order, end_order, take_from
 from engine.core.stops import STOPS, wait
-from engine.vocabulary import Event, Flag, OrderType, Reason, ReplaceFlag
+from engine.vocabulary import Command, Event, Flag, OrderType, Reason, ReplaceFlag
 
 BY_CLIENT_ORDER_ID, BY_LEAVES = int(Flag.BY_CLIENT_ORDER_ID), int(ReplaceFlag.BY_LEAVES)
 KEPT_PLACE = int(Flag.KEPT_PLACE)
 STOP = int(OrderType.STOP)
 REPLACED = int(Event.REPLACED)
-ORDERS_CANCELED, TIME_REACHED = int(Event.ORDERS_CANCELED), int(Event.TIME_REACHED)
+ORDERS_CANCELED = int(Event.ORDERS_CANCELED)
 UNKNOWN_ORDER, TOO_LATE = int(Reason.UNKNOWN_ORDER), int(Reason.TOO_LATE)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS = int(Reason.INSUFFICIENT_FUNDS)
 CANCELED_BY_OWNER, MASS_CANCELED = int(Reason.CANCELED_BY_OWNER), int(Reason.MASS_CANCELED)
-REPLACED_TO_NOTHING, EXPIRED = int(Reason.REPLACED_TO_NOTHING), int(Reason.EXPIRED)
+REPLACED_TO_NOTHING = int(Reason.REPLACED_TO_NOTHING)
+REPLACE_ORDER = int(Command.REPLACE_ORDER)
 ANY_SIDE = 255
 KEEP = 0  # a replace that names no price (or stop) keeps it
 
@@ -64,8 +67,11 @@ def judge_target(state: State, turn: Turn) -> Any:
     """The slot of the live order that a cancel or replace means, and why it cannot be (semantics C4, E1)."""
     commands, at = turn.commands, turn.at
     account = commands["account"][at]
-    if not account_is_open(state, account):
-        return np.int64(NO_SLOT), UNKNOWN_ACCOUNT
+    reason = judge_session(state, turn)
+    if reason == OK and commands["kind"][at] == REPLACE_ORDER and state.accounts["blocked"][account] != 0:
+        reason = ACCOUNT_BLOCKED
+    if reason != OK:
+        return np.int64(NO_SLOT), reason
     order_id, gone = commands["order_id"][at], UNKNOWN_ORDER
     if commands["flags"][at] & BY_CLIENT_ORDER_ID:
         word_0, word_1 = commands["client_order_id_0"][at], commands["client_order_id_1"][at]
@@ -109,10 +115,15 @@ def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, 
         return PRICE_OFF_TICK if price % tick != 0 else PRICE_EXCEEDS_BAND
     if leaves % state.instruments["step"][instrument] != 0:
         return QUANTITY_OFF_STEP
-    if leaves > state.instruments["maximum"][instrument]:
+    total = orders["quantity"][slot] - whole_leaves(state, slot) + leaves
+    if total < state.instruments["minimum"][instrument]:
+        return QUANTITY_BELOW_MINIMUM
+    if total > state.instruments["maximum"][instrument]:
         return EXCEEDS_LIMIT
     if state.instruments["mode"][instrument] == LISTED and leaves != whole_leaves(state, slot):
         return WHOLE_LOT_ONLY
+    if state.instruments["mode"][instrument] == LISTED and orders["cum"][slot] > 0:
+        return TOO_LATE  # re-pricing ends with the first pick (semantics F2)
     side_ladder, before = ladder & ~STOPS, whole_leaves(state, slot)
     if orders["flags"][slot] & POST_ONLY and state.instruments["phase"][instrument] == CONTINUOUS:
         if ladder & STOPS == 0 and crosses(state, side_ladder, level):
@@ -130,7 +141,7 @@ def replaced_price(state: State, turn: Turn, slot: int) -> Any:
     """The limit that an order has after the replacement."""
     price = turn.commands["price_fen_per_tonne"][turn.at]
     if price == KEEP or state.orders["order_type"][slot] == STOP:
-        return state.orders["price"][slot]
+        return np.int64(state.orders["price"][slot])
     return price
 
 
@@ -164,7 +175,8 @@ def replace_order(state: State, turn: Turn) -> Any:
         return np.int64(NOBODY)
     state.orders["version"][slot] += 1
     keeps = price == state.orders["price"][slot] and leaves <= whole_leaves(state, slot)
-    if keeps and turn.commands["stop_fen_per_tonne"][turn.at] == KEEP:
+    stop = turn.commands["stop_fen_per_tonne"][turn.at]
+    if keeps and (stop == KEEP or stop == state.specials["stop"][slot]):
         shrink(state, turn, slot, ladder, leaves)
     else:
         enter_again(state, turn, slot, ladder, level, price, leaves)
@@ -179,7 +191,9 @@ def shrink(state: State, turn: Turn, slot: int, ladder: int, leaves: int) -> Non
     take_from(state, slot, lost)
     if ladder & 1 == SELL:
         list_goods(state, orders["lot"][slot], -lost)
-    change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
+    change_hold(
+        state, slot, hold_fen(state, ladder >> 2, ladder & 1, np.int64(orders["price"][slot]), leaves), 0
+    )
     n = emit_order(state, turn, REPLACED, slot, ladder)
     turn.events["flags"][n] |= KEPT_PLACE
     turn.events["change_kg"][n] = -lost
@@ -209,6 +223,7 @@ def enter_again(
         wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
         return
     order_cum = orders["cum"][slot]
+    level = working_level(state, side_ladder, orders["order_type"][slot], level)
     rests, filled, _ = work_again(state, turn, side_ladder, slot, level, 0)
     set_outcome(turn, n, rests, order_cum + filled, leaves - before)
     if filled > 0:
@@ -217,11 +232,11 @@ def enter_again(
 
 @part
 def is_chosen(state: State, turn: Turn, slot: int) -> Any:
-    """True for a live order that a mass cancel means (semantics C5); NO_CANCEL keeps what rests (E1)."""
-    commands, at = turn.commands, turn.at
-    if state.nodes["id"][slot] == 0 or state.nodes["account"][slot] != commands["account"][at]:
+    """True for an order of the account that a mass cancel means (semantics C5); NO_CANCEL keeps what rests (E1)."""
+    commands, at, ladder = turn.commands, turn.at, ladder_of(state, slot)
+    session = commands["session"][at]
+    if session != NO_SESSION and state.orders["session"][slot] != session & SLOT_MASK:
         return False
-    ladder = ladder_of(state, slot)
     if commands["instrument"][at] != NOBODY and ladder >> 2 != commands["instrument"][at]:
         return False
     if commands["side"][at] != ANY_SIDE and ladder & 1 != commands["side"][at]:
@@ -231,66 +246,17 @@ def is_chosen(state: State, turn: Turn, slot: int) -> Any:
 
 @routine
 def mass_cancel(state: State, turn: Turn) -> None:
-    """Cancel the account's orders by instrument (-1: any) and side (255: any), in order of order id (C5)."""
-    if not account_is_open(state, turn.commands["account"][turn.at]):
-        emit_rejected(state, turn, UNKNOWN_ACCOUNT)
+    """Cancel the account's orders by session (0: any), instrument (-1) and side (255), by order id (C5)."""
+    reason = judge_session(state, turn)
+    if reason != OK:
+        emit_rejected(state, turn, reason)
         return
-    count = np.int64(0)
-    for slot in range(1, state.head["slots_used"][0] + 1):
-        if is_chosen(state, turn, slot):
-            state.scratch[count] = state.nodes["id"][slot]
+    found, count = gather_of_account(state, turn.commands["account"][turn.at]), np.int64(0)
+    for at in range(found):
+        order_id, state.scratch[at] = state.scratch[at], 0
+        if is_chosen(state, turn, order_id & SLOT_MASK):
+            state.scratch[count] = order_id
             count += 1
     end_in_order(state, turn, count, MASS_CANCELED)
     n = emit_market(state, turn, ORDERS_CANCELED, NOBODY)
     turn.events["quantity_kg"][n] = count
-
-
-@routine
-def expire(state: State, turn: Turn) -> None:
-    """End the good-till-date orders that are due at `due_ns`, and reckon the next expiry (semantics B5, E6)."""
-    due_ns, count, next_ns = turn.commands["due_ns"][turn.at], np.int64(0), np.int64(0)
-    for slot in range(1, state.head["slots_used"][0] + 1):
-        if state.nodes["id"][slot] != 0 and state.orders["time_in_force"][slot] == GTD:
-            expire_ns = state.specials["expire_ns"][slot]
-            if expire_ns <= due_ns:
-                state.scratch[count] = state.nodes["id"][slot]
-                count += 1
-            elif next_ns == 0 or expire_ns < next_ns:
-                next_ns = expire_ns
-    end_in_order(state, turn, count, EXPIRED)
-    state.head["next_expiry_ns"][0] = next_ns
-    n = emit_market(state, turn, TIME_REACHED, NOBODY)
-    turn.events["quantity_kg"][n] = count
-
-
-@routine
-def end_in_order(state: State, turn: Turn, count: int, reason: int) -> None:
-    """End the orders whose ids stand in scratch[0:count], in order of order id."""
-    sort(state.scratch, count)
-    for at in range(count):
-        slot = slot_of(state, state.scratch[at])
-        drop_order(state, turn, slot, ladder_of(state, slot), reason)
-        state.scratch[at] = 0
-
-
-@routine
-def sort(values: Any, count: int) -> None:
-    """Heapsort of values[0:count], rising: in place, n log n at worst, nothing allocated."""
-    for start in range(count // 2 - 1, -1, -1):
-        sift(values, start, count)
-    for end in range(count - 1, 0, -1):
-        values[0], values[end] = values[end], values[0]
-        sift(values, 0, end)
-
-
-@part
-def sift(values: Any, root: int, count: int) -> None:
-    """Let values[root] sink to its place in a heap of `count`."""
-    child = 2 * root + 1
-    while child < count:
-        if child + 1 < count and values[child + 1] > values[child]:
-            child += 1
-        if values[root] >= values[child]:
-            return
-        values[root], values[child] = values[child], values[root]
-        root, child = child, 2 * child + 1

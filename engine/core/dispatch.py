@@ -6,24 +6,30 @@ Law: the state after a batch is a function of the state before it and of the bat
 from typing import Any
 
 from engine.core.accounts import settle
-from engine.core.auction import indicate
-from engine.core.changes import cancel_order, expire, mass_cancel, replace_order
+from engine.core.auction import indicate, indicate_touched, was_accepted
+from engine.core.changes import cancel_order, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
+from engine.core.expiry import expire
 from engine.core.foresight import foresee
 from engine.core.jit import kernel, part, routine, spliced
-from engine.core.layout import EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
+from engine.core.kill_switch import block_account, release_account
+from engine.core.layout import EVENTS_PER_INSTRUMENT, EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
 from engine.core.memory import open_memory, rows_of
 from engine.core.picks import pick
+from engine.core.sessions import operate_session
 from engine.records import COMMAND, INSTRUMENT_TERMS
 from engine.vocabulary import Command, Phase, Reason
 
 NEW_ORDER, CANCEL_ORDER, PICK = int(Command.NEW_ORDER), int(Command.CANCEL_ORDER), int(Command.PICK)
 REPLACE_ORDER, MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL)
 EXPIRE, AUCTION = int(Command.EXPIRE), int(Phase.AUCTION)
-OPEN_ACCOUNT, WITHDRAW_LOT = int(Command.OPEN_ACCOUNT), int(Command.WITHDRAW_LOT)
+START_SESSION, CANCEL_ALL_AFTER = int(Command.START_SESSION), int(Command.CANCEL_ALL_AFTER)
+BLOCK_ACCOUNT, RELEASE_ACCOUNT = int(Command.BLOCK_ACCOUNT), int(Command.RELEASE_ACCOUNT)
+OPEN_ACCOUNT, BUST_TRADE = int(Command.OPEN_ACCOUNT), int(Command.BUST_TRADE)
 DEFINE_INSTRUMENT, SET_CLOCK = int(Command.DEFINE_INSTRUMENT), int(Command.SET_CLOCK)
+SET_PROFILE = int(Command.SET_PROFILE)
 UNSUPPORTED_COMMAND = int(Reason.UNSUPPORTED_COMMAND)
 
 
@@ -32,14 +38,14 @@ def most_events(state: State) -> Any:
     """What one command can cause at most: every live order ends, every instrument changes (semantics G5)."""
     head = state.head
     of_orders = EVENTS_PER_ORDER * head["live_orders"][0] + 2 * head["slices"][0]
-    return of_orders + 2 * head["instruments_used"][0] + SPARE_EVENTS
+    return of_orders + EVENTS_PER_INSTRUMENT * head["instruments_used"][0] + SPARE_EVENTS
 
 
 @spliced
 def indicate_if(state: State, turn: Turn, instrument: int) -> None:
-    """Publish what the auction would do, if the instrument is in one."""
+    """Publish what the auction would do, if the instrument is in one and the command was not refused (E4)."""
     if instrument >= 0 and instrument < state.head["instruments_used"][0]:
-        if state.instruments["phase"][instrument] == AUCTION:
+        if state.instruments["phase"][instrument] == AUCTION and was_accepted(state, turn):
             indicate(state, turn, instrument)
 
 
@@ -48,16 +54,22 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
     """Judge a command that does not come by the million."""
     if kind == PICK:
         pick(state, turn)
-    elif kind == MASS_CANCEL or kind == EXPIRE:
+    elif kind == MASS_CANCEL or kind == EXPIRE or kind == BLOCK_ACCOUNT:
         if kind == MASS_CANCEL:
             mass_cancel(state, turn)
-        else:
+        elif kind == EXPIRE:
             expire(state, turn)
-        for instrument in range(state.head["instruments_used"][0]):
-            indicate_if(state, turn, instrument)
-    elif OPEN_ACCOUNT <= kind <= WITHDRAW_LOT:
+        else:
+            block_account(state, turn)
+        indicate_touched(state, turn)
+    elif START_SESSION <= kind <= CANCEL_ALL_AFTER:
+        operate_session(state, turn, kind)
+        indicate_touched(state, turn)
+    elif kind == RELEASE_ACCOUNT:
+        release_account(state, turn)
+    elif OPEN_ACCOUNT <= kind <= BUST_TRADE:
         settle(state, turn, kind)
-    elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK:
+    elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK or kind == SET_PROFILE:
         operate(state, turn, kind)
     else:
         emit_rejected(state, turn, UNSUPPORTED_COMMAND)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, SLOT_BITS, free_slot, link, take_slot, whole_leaves
+from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot, whole_leaves
+from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.events import (
     ACCEPTED,
@@ -22,6 +23,7 @@ from engine.core.identity import NO_ENTRY, judge_identity, refuse
 from engine.core.jit import called, part, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
+    CONTINUOUS_ONLY,
     FOK,
     IOC,
     LISTED,
@@ -31,6 +33,7 @@ from engine.core.judgement import (
     judge_form,
     judge_goods,
     judge_instrument,
+    judge_parts,
     judge_phase,
     judge_prices,
     judge_quantities,
@@ -46,12 +49,14 @@ from engine.core.limits import (
     is_stop,
     mirror,
     side_is_empty,
+    working_level,
 )
 from engine.core.matching import sweep
 from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
+from engine.core.volatility import band_stopped, limit_in_band, open_auction
 from engine.vocabulary import Reason
 
-KEPT_CODES = np.uint64(0xFF00_09FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
+KEPT_CODES = np.uint64(0xFF00_19FF_FFFF_00FF)  # of a command: all but kind, phase and the flags of the moment
 NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
@@ -70,6 +75,8 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
         reason = judge_admission(phase, kind, commands["time_in_force"][at])
     if reason == OK:
         reason = judge_form(state, turn, instrument)
+    if reason == OK:
+        reason = judge_parts(state, turn, instrument)
     if reason == OK:
         reason, level = judge_prices(state, turn, ladder)
     if reason == OK:
@@ -133,18 +140,30 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     n = emit_order(state, turn, ACCEPTED, slot, ladder)
     if ladder & 1 == SELL:
         list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
+    if commands["minimum_quantity_kg"][at] != 0:
+        keep_minimum(state, turn, slot)
     rests, cum, amount = commands["quantity_kg"][at], np.int64(0), np.int64(0)
     if is_stop(commands["order_type"][at]) and not enters_at_once(
         state, ladder, commands["stop_fen_per_tonne"][at]
     ):
         wait(state, slot, ladder, hold)
     else:
+        level = working_level(state, ladder, commands["order_type"][at], level)
         rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
     set_outcome(turn, n, rests, cum, amount)
     if entry != NO_ENTRY:
-        remember(state, turn, entry, OK, order_id, rests, cum, amount)
+        remember(state, turn, entry, price, order_id, rests, cum, amount)
     if cum > 0:
         trigger_stops(state, turn, ladder >> 2)
+
+
+@routine
+def keep_minimum(state: State, turn: Turn, slot: int) -> None:
+    """A listing keeps its minimum fill while it rests (semantics F2); that of an ioc ends with the command."""
+    commands, at = turn.commands, turn.at
+    if state.instruments["mode"][commands["instrument"][at]] == LISTED:
+        state.orders["special"][slot] = 1
+        state.specials["minimum"][slot] = commands["minimum_quantity_kg"][at]
 
 
 @part
@@ -165,6 +184,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     orders["client_order_id_1"][slot] = commands["client_order_id_1"][at]
     orders["quantity"][slot] = commands["quantity_kg"][at]
     orders["price"][slot] = price
+    orders["session"][slot] = commands["session"][at] & SLOT_MASK
     orders["lot"][slot] = commands["lot"][at] if commands["side"][at] == SELL else 0
     orders["version"][slot] = 1
     orders["codes"][slot] = commands["codes"][at] & KEPT_CODES
@@ -187,29 +207,50 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: 
     nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
     quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
     force, kind, why = orders["time_in_force"][slot], orders["order_type"][slot], OK
+    opens = False
     if (
         state.instruments["phase"][instrument] == CONTINUOUS
         and state.instruments["mode"][instrument] != LISTED
     ):
         limit = mirror(state, ladder, level)
+        within = limit
+        if state.instruments["dynamic"][instrument] != 0:
+            within = limit_in_band(state, ladder, limit)
         wanted = quantity if force == FOK else minimum
-        if wanted > 0 and not is_feasible(state, ladder, slot, limit, wanted):
+        if wanted > 0 and not is_feasible(state, ladder, slot, within, wanted):
             why = NOT_FEASIBLE
         else:
-            amount, why = sweep(state, turn, ladder, slot, limit)
+            amount, why = sweep(state, turn, ladder, slot, within)
+            if why == OK and nodes["leaves"][slot] > 0 and band_stopped(state, ladder, limit, within):
+                why = COLLAR
+                opens = state.instruments["volatility_s"][instrument] > 0
     leaves, filled = nodes["leaves"][slot], orders["cum"][slot] - cum
-    if leaves > 0 and why == OK and force != IOC and force != FOK and not is_market(kind):
+    stays = why == OK or (opens and force != CONTINUOUS_ONLY)
+    if leaves > 0 and stays and force != IOC and force != FOK and not is_market(kind):
         rest(state, slot, ladder, level)
-        return leaves, filled, amount
-    if leaves > 0:
-        if ladder & 1 == SELL:
-            list_goods(state, orders["lot"][slot], -leaves)
-        emit_canceled(state, turn, slot, ladder, why if why != OK else remainder_reason(state, ladder, kind))
-    free_slot(state, slot)
-    return np.int64(0), filled, amount
+    else:
+        if leaves > 0:
+            cancel_remainder(state, turn, ladder, slot, why)
+        free_slot(state, slot)
+        leaves = np.int64(0)
+    if filled > 0:
+        note_trades(state, instrument, amount, filled)
+    if opens:
+        open_auction(state, turn, instrument)
+    return leaves, filled, amount
 
 
 work_again = called(work)
+
+
+@part
+def cancel_remainder(state: State, turn: Turn, ladder: int, slot: int, why: int) -> None:
+    """What is left of an incoming order gives its goods back and is canceled."""
+    if ladder & 1 == SELL:
+        list_goods(state, state.orders["lot"][slot], -state.nodes["leaves"][slot])
+    if why == OK:
+        why = remainder_reason(state, ladder, state.orders["order_type"][slot])
+    emit_canceled(state, turn, slot, ladder, why)
 
 
 @part
@@ -224,7 +265,9 @@ def remainder_reason(state: State, ladder: int, kind: int) -> Any:
 def rest(state: State, slot: int, ladder: int, level: int) -> None:
     """Take the hold of what is left, hide what an iceberg hides, and queue it at its level."""
     nodes, orders, leaves = state.nodes, state.orders, state.nodes["leaves"][slot]
-    change_hold(state, slot, hold_fen(state, ladder >> 2, ladder & 1, orders["price"][slot], leaves), 0)
+    change_hold(
+        state, slot, hold_fen(state, ladder >> 2, ladder & 1, np.int64(orders["price"][slot]), leaves), 0
+    )
     state.accounts["live_orders"][nodes["account"][slot]] += 1
     if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
         nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
@@ -235,9 +278,7 @@ def rest(state: State, slot: int, ladder: int, level: int) -> None:
 @routine
 def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
     """Let stops enter one by one, buys before sells, nearest first, until the last price reaches none (B4)."""
-    if state.instruments["phase"][instrument] != CONTINUOUS:
-        return
-    while True:
+    while state.instruments["phase"][instrument] == CONTINUOUS:
         ladder = 4 * instrument + BUY
         slot = nearest_reached(state, ladder + STOPS)
         if slot == NO_SLOT:
@@ -255,7 +296,7 @@ def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
     nodes, orders = state.nodes, state.orders
     level = collar_level(state, ladder)
     if not is_market(orders["order_type"][slot]):
-        level = level_index(state, ladder, orders["price"][slot])
+        level = level_index(state, ladder, np.int64(orders["price"][slot]))
     reason = PRICE_EXCEEDS_BAND if level < 0 else OK
     if reason == OK:
         price = level_price(state, ladder, level)

@@ -11,8 +11,9 @@ import numpy as np
 from engine.core.book import whole_leaves
 from engine.core.jit import part
 from engine.core.layout import State, Turn
-from engine.vocabulary import Event, Flag
+from engine.vocabulary import Command, Event, Flag
 
+OPEN_ACCOUNT, BUST_TRADE = int(Command.OPEN_ACCOUNT), int(Command.BUST_TRADE)
 ACCEPTED = int(Event.ACCEPTED)
 REJECTED = int(Event.REJECTED)
 TRADE = int(Event.TRADE)
@@ -87,7 +88,7 @@ def emit_rejected(state: State, turn: Turn, reason: int) -> Any:
     events["price_fen_per_tonne"][n] = commands["price_fen_per_tonne"][at]
     events["quantity_kg"][n] = commands["quantity_kg"][at]
     events["lot"][n] = commands["lot"][at]
-    if commands["outbox"][at] != 0:
+    if commands["kind"][at] >= OPEN_ACCOUNT and commands["kind"][at] <= BUST_TRADE:  # else it is a session
         events["outbox"][n] = commands["outbox"][at]
     return n
 
@@ -172,10 +173,11 @@ def emit_pair(
 def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
     """The first outcome of a repeated command, marked as a duplicate (semantics C8)."""
     day, events = state.day, turn.events
-    reason = day["reason"][entry]
-    n = emit_rejected(state, turn, reason)
+    accepted, told = day["order_id"][entry] != 0, day["reason"][entry]
+    n = emit_rejected(state, turn, 0 if accepted else told)
     events["flags"][n] |= DUPLICATE
-    if reason == 0:
+    if accepted:
+        events["price_fen_per_tonne"][n] = told
         events["kind"][n] = ACCEPTED
         events["listing_version"][n] = 1
         events["amount_fen"][n] = day["amount"][entry]

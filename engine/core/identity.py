@@ -5,6 +5,7 @@ Law: a repeat is found before anything is matched, and answered with the first o
 
 from typing import Any
 
+from engine.core.book import SLOT_MASK
 from engine.core.day import day_is_full, find_entry, fingerprint, remember
 from engine.core.events import emit_rejected
 from engine.core.jit import part
@@ -13,8 +14,10 @@ from engine.vocabulary import Flag, Reason
 
 BY_REFERENCE = int(Flag.BY_REFERENCE)
 NO_ENTRY = -1
+NO_SESSION = 0
 OK = int(Reason.NONE)
 UNKNOWN_ACCOUNT = int(Reason.UNKNOWN_ACCOUNT)
+UNKNOWN_SESSION, ACCOUNT_BLOCKED = int(Reason.UNKNOWN_SESSION), int(Reason.ACCOUNT_BLOCKED)
 MISSING_CLIENT_ORDER_ID = int(Reason.MISSING_CLIENT_ORDER_ID)
 DUPLICATE_CLIENT_ORDER_ID = int(Reason.DUPLICATE_CLIENT_ORDER_ID)
 STALE_REFERENCE = int(Reason.STALE_REFERENCE)
@@ -28,12 +31,30 @@ def account_is_open(state: State, account: int) -> Any:
 
 
 @part
+def judge_session(state: State, turn: Turn) -> Any:
+    """The account is open, and the session that the command came in, if any, is live and the account's (C7)."""
+    account, session = turn.commands["account"][turn.at], turn.commands["session"][turn.at]
+    if not account_is_open(state, account):
+        return UNKNOWN_ACCOUNT
+    if session != NO_SESSION:
+        slot = session & SLOT_MASK
+        if slot > state.head["sessions_used"][0] or state.sessions["id"][slot] != session:
+            return UNKNOWN_SESSION
+        if state.sessions["account"][slot] != account:
+            return UNKNOWN_SESSION
+    return OK
+
+
+@part
 def judge_identity(state: State, turn: Turn) -> Any:
-    """Account and idempotency; return (reason, repeated, entry to remember the outcome in)."""
+    """Account, session and idempotency; return (reason, repeated, entry to remember the outcome in)."""
     commands, at, accounts = turn.commands, turn.at, state.accounts
     account = commands["account"][at]
-    if not account_is_open(state, account):
-        return UNKNOWN_ACCOUNT, False, NO_ENTRY
+    reason = judge_session(state, turn)
+    if reason == OK and accounts["blocked"][account] != 0:
+        reason = ACCOUNT_BLOCKED
+    if reason != OK:
+        return reason, False, NO_ENTRY
     word_0, word_1 = commands["client_order_id_0"][at], commands["client_order_id_1"][at]
     if commands["flags"][at] & BY_REFERENCE:
         if word_0 <= accounts["reference"][account]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.holds import BUY, SELL
+from engine.core.holds import SELL
 from engine.core.jit import part, quotient
 from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
@@ -46,7 +46,6 @@ NO_CANCEL_PHASE = int(Reason.NO_CANCEL_PHASE)
 UNKNOWN_SIDE = int(Reason.UNKNOWN_SIDE)
 UNSUPPORTED_ORDER_TYPE = int(Reason.UNSUPPORTED_ORDER_TYPE)
 UNSUPPORTED_TIME_IN_FORCE = int(Reason.UNSUPPORTED_TIME_IN_FORCE)
-NOT_BOOK = int(Reason.NOT_BOOK)
 UNSUPPORTED_SELF_TRADE_MODE = int(Reason.UNSUPPORTED_SELF_TRADE_MODE)
 INVALID_DISPLAY_QUANTITY = int(Reason.INVALID_DISPLAY_QUANTITY)
 INVALID_MINIMUM_QUANTITY = int(Reason.INVALID_MINIMUM_QUANTITY)
@@ -105,6 +104,8 @@ def judge_form(state: State, turn: Turn, instrument: int) -> Any:
         return UNKNOWN_SIDE
     if kind != LIMIT and kind != MARKET and kind != MARKET_TO_LIMIT and not is_stop(kind):
         return UNSUPPORTED_ORDER_TYPE
+    if kind != LIMIT and commands["flags"][at] & POST_ONLY:
+        return UNSUPPORTED_ORDER_TYPE  # semantics B7: only a limit can be known not to trade
     if not (force <= FOK or force == GTD or force == CONTINUOUS_ONLY):
         return UNSUPPORTED_TIME_IN_FORCE
     if state.instruments["mode"][instrument] == LISTED:
@@ -112,10 +113,28 @@ def judge_form(state: State, turn: Turn, instrument: int) -> Any:
             return UNSUPPORTED_ORDER_TYPE
         if force != DAY and force != GTC and force != GTD:
             return UNSUPPORTED_TIME_IN_FORCE
-        if commands["side"][at] == BUY:
-            return NOT_BOOK
     if commands["self_trade_mode"][at] > ALLOW:
         return UNSUPPORTED_SELF_TRADE_MODE
+    return OK
+
+
+@part
+def judge_parts(state: State, turn: Turn, instrument: int) -> Any:
+    """Display and minimum quantity fit the order (semantics B6, B8, B9)."""
+    commands, at = turn.commands, turn.at
+    display, minimum = commands["display_quantity_kg"][at], commands["minimum_quantity_kg"][at]
+    quantity, kind = commands["quantity_kg"][at], commands["order_type"][at]
+    force = commands["time_in_force"][at]
+    if display != 0:
+        if display < 0 or display > quantity or display % state.instruments["step"][instrument] != 0:
+            return INVALID_DISPLAY_QUANTITY
+        if (kind != LIMIT and kind != STOP_LIMIT) or force == IOC:
+            return INVALID_DISPLAY_QUANTITY
+    if minimum != 0:
+        if minimum < 0 or minimum > quantity or is_stop(kind):
+            return INVALID_MINIMUM_QUANTITY
+        if force != IOC and state.instruments["mode"][instrument] != LISTED:
+            return INVALID_MINIMUM_QUANTITY
     return OK
 
 
@@ -154,25 +173,14 @@ def is_off_step(state: State, instrument: int, quantity: int) -> Any:
 
 @part
 def judge_quantities(state: State, turn: Turn, instrument: int) -> Any:
-    """Quantity on step and within its limits, display and minimum quantity fitting it (semantics B6, B8, G2)."""
-    commands, at, instruments = turn.commands, turn.at, state.instruments
-    quantity, step = commands["quantity_kg"][at], instruments["step"][instrument]
-    display, minimum = commands["display_quantity_kg"][at], commands["minimum_quantity_kg"][at]
+    """Quantity on step and within its limits (semantics G2)."""
+    quantity, instruments = turn.commands["quantity_kg"][turn.at], state.instruments
     if is_off_step(state, instrument, quantity):
         return QUANTITY_OFF_STEP
     if quantity < instruments["minimum"][instrument]:
         return QUANTITY_BELOW_MINIMUM
     if quantity > instruments["maximum"][instrument]:
         return EXCEEDS_LIMIT
-    if display != 0:
-        if display < 0 or display > quantity or display % step != 0:
-            return INVALID_DISPLAY_QUANTITY
-        kind = commands["order_type"][at]
-        if (kind != LIMIT and kind != STOP_LIMIT) or commands["time_in_force"][at] == IOC:
-            return INVALID_DISPLAY_QUANTITY
-    if minimum != 0:
-        if minimum < 0 or minimum > quantity or commands["time_in_force"][at] != IOC:
-            return INVALID_MINIMUM_QUANTITY
     return OK
 
 

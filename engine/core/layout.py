@@ -1,16 +1,17 @@
-"""The state of the exchange: eleven arrays of fixed layout, and nothing else (law 4).
+"""The state of the exchange: twelve arrays of fixed layout, and nothing else (law 4).
 
     head        one row: counters, the free list, the clock
     nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
     orders      64 bytes each, cold: what matching seldom needs, same index as the slot
-    specials    32 bytes each: of icebergs, stops and orders that expire, same index
-    instruments 128 bytes each: terms, phase, last price
+    specials    32 bytes each: of icebergs, stops, listings and orders that expire, same index
+    instruments 192 bytes each: terms, phase, last price, the day's trades
     ladders     four rows per instrument (buy, sell, buy stops, sell stops): the price ladder of one side
     bits        u64 words: which levels of a ladder hold orders, in three tiers of 64
     accounts    64 bytes each: money available and held, counters
     veiled      i64 per level: kilograms of icebergs that the level does not show
     lots        64 bytes each: kilograms free, listed, contracted
     day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
+    sessions    64 bytes each: who is connected, with which scope and timer, slots 1..sessions_max (semantics C7)
 
 A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no
 branch:
@@ -50,10 +51,15 @@ HEAD: Final = np.dtype(
         ("accounts_max", "<i8"),
         ("lots_max", "<i8"),
         ("day_max", "<i8"),
-        ("next_expiry_ns", "<i8"),  # no live order expires earlier; 0: none expires
+        ("next_expiry_ns", "<i8"),  # no order, timer or volatility auction is due earlier; 0: none is
         ("slices", "<i8"),  # that the resting icebergs have still to show
         ("events", "<i8"),  # written in this call; 0 between calls
         ("first_event", "<i8"),  # of the command at hand; 0 between calls
+        ("sessions_used", "<i8"),  # slots 1..sessions_used have been used at least once
+        ("sessions_max", "<i8"),
+        ("free_session", "<i8"),  # top of the stack of freed sessions, linked by `next`; 0: none
+        ("day_started", "<i8"),  # sequence of the last roll of the day
+        ("profile", "<i8"),  # vocabulary.Profile (semantics F3)
     ]
 )
 
@@ -74,14 +80,17 @@ _ORDER_COLD_FIELDS: Final = {
     "quantity": ("<i8", 16),  # kg; = cum + leaves + prevented
     "cum": ("<i8", 24),  # kg
     "hold": ("<i8", 32),  # fen held for what it has left (semantics G3)
-    "price": ("<i8", 40),  # its limit, fen per tonne
+    "price": ("<i4", 40),  # its limit, fen per tonne; at most 10**8
+    "session": ("<i4", 44),  # slot of the session that it was entered in, while that lives; 0: none
     "lot": ("<i4", 48),
     "version": ("<i4", 52),
     "codes": ("<u8", 56),  # the bytes that follow stand as in COMMAND and EVENT, to be copied as one word
     "special": ("u1", 57),  # 1: the row of `specials` is in use
+    "side": ("u1", 58),
     "order_type": ("u1", 59),
     "time_in_force": ("u1", 60),
     "flags": ("u1", 61),
+    "condemned": ("u1", 62),  # the reason for which it is canceled after the uncross (semantics E1); 0: none
     "self_trade_mode": ("u1", 63),
 }
 
@@ -94,13 +103,21 @@ ORDER_COLD: Final = np.dtype(
     }
 )
 
+_SPECIAL_FIELDS: Final = {
+    "hidden": ("<i8", 0),  # kg of an iceberg that it does not show
+    "display": ("<i8", 8),  # kg of a slice
+    "stop": ("<i8", 16),  # fen per tonne, of a stop
+    "minimum": ("<i8", 16),  # kg, of a listing: the least that a pick takes or a bid gets; 0: all
+    "expire_ns": ("<i8", 24),
+}
+
 SPECIAL: Final = np.dtype(
-    [
-        ("hidden", "<i8"),  # kg of an iceberg that it does not show
-        ("display", "<i8"),  # kg of a slice
-        ("stop", "<i8"),  # fen per tonne
-        ("expire_ns", "<i8"),
-    ]
+    {
+        "names": list(_SPECIAL_FIELDS),
+        "formats": [kind for kind, _ in _SPECIAL_FIELDS.values()],
+        "offsets": [offset for _, offset in _SPECIAL_FIELDS.values()],
+        "itemsize": 32,
+    }
 )
 
 INSTRUMENT_ROW: Final = np.dtype(
@@ -121,9 +138,16 @@ INSTRUMENT_ROW: Final = np.dtype(
         ("seller_deposit", "<i4"),
         ("band", "<i4"),
         ("fee", "<i4"),  # fen per tonne
-        ("collar", "<i8"),  # basis points of market orders; 0: the band
-        ("step_inverse", "<i8"),
-        ("reserved_0", "<i8", 7),
+        ("collar", "<i4"),  # basis points of market orders; 0: the band
+        ("dynamic", "<i4"),  # basis points around the last trade; 0: none (semantics E5)
+        ("volatility_s", "<i8"),  # what a print beyond it opens; 0: it ends the incoming order
+        ("auction_until", "<i8"),  # ns, of a volatility auction; 0: none
+        ("day_amount", "<i8"),  # fen and kg of the day's trades less busts (semantics E5)
+        ("day_kg", "<i8"),
+        ("kept_cancels", "<i8"),  # 1: there may be condemned orders
+        ("step_inverse", "<i8"),  # for holds and the check of the step
+        ("reserved_0", "<i8"),
+        ("reserved_1", "<i8"),
     ]
 )
 
@@ -154,7 +178,7 @@ ACCOUNT: Final = np.dtype(
         ("sequence", "<i8"),  # events that concerned the account
         ("reference", "<u8"),  # highest client reference seen
         ("live_orders", "<i8"),
-        ("reserved_0", "<i8"),
+        ("blocked", "<i8"),  # 1: by the kill switch (semantics C6)
     ]
 )
 
@@ -175,7 +199,7 @@ LOT_ROW: Final = np.dtype(
 DAY_ENTRY: Final = np.dtype(
     [
         ("account", "<i4"),  # 0: the entry is free
-        ("reason", "<i4"),
+        ("reason", "<i4"),  # of a rejection (order id 0); else the price of the order, fen per tonne
         ("client_order_id_0", "<u8"),
         ("client_order_id_1", "<u8"),
         ("content", "<u8"),  # fingerprint of the command
@@ -183,6 +207,21 @@ DAY_ENTRY: Final = np.dtype(
         ("leaves", "<i8"),
         ("cum", "<i8"),
         ("amount", "<i8"),
+    ]
+)
+
+
+SESSION_ROW: Final = np.dtype(
+    [
+        ("id", "<i8"),  # sequence << 22 | slot; 0: the row is free
+        ("account", "<i4"),
+        ("scope", "<i4"),  # of cancel-on-disconnect, vocabulary.Scope
+        ("due_ns", "<i8"),  # its dead-man timer; 0: none
+        ("next", "<i8"),  # of the stack of freed rows
+        ("reserved_0", "<i8"),
+        ("reserved_1", "<i8"),
+        ("reserved_2", "<i8"),
+        ("reserved_3", "<i8"),
     ]
 )
 
@@ -201,10 +240,12 @@ class State(NamedTuple):
     lots: Records
     day: Records
     veiled: "np.typing.NDArray[np.int64]"
+    sessions: Records
     scratch: "np.typing.NDArray[np.int64]"  # of the command at hand; no state
 
 
 EVENTS_PER_ORDER: Final = 4  # a stop is triggered, trades, refreshes or loses a partner, and ends
+EVENTS_PER_INSTRUMENT: Final = 4  # an auction ends, the phase changes, and again, and is indicated
 SPARE_EVENTS: Final = 64  # of one command besides those of orders and one for each instrument
 
 
@@ -226,11 +267,12 @@ class Capacity(NamedTuple):
     accounts: int = 1 << 16
     lots: int = 1 << 20
     day: int = 1 << 20  # client order ids a day, a power of two
+    sessions: int = 1 << 14  # live at once
 
     @property
     def events(self) -> int:
         """What the largest command can cause: every live order ends, every instrument changes."""
-        return EVENTS_PER_ORDER * self.orders + self.instruments + SPARE_EVENTS
+        return EVENTS_PER_ORDER * self.orders + EVENTS_PER_INSTRUMENT * self.instruments + SPARE_EVENTS
 
 
 DAY_FILL_NUMERATOR: Final = 7  # the day's table takes new ids up to 7/8 of its size
@@ -246,6 +288,7 @@ def empty_state(capacity: Capacity) -> State:
     head["orders_max"], head["levels_max"], head["words_max"] = capacity.orders, capacity.levels, words
     head["instruments_max"], head["accounts_max"] = capacity.instruments, capacity.accounts
     head["lots_max"], head["day_max"] = capacity.lots, capacity.day
+    head["sessions_max"] = capacity.sessions
     return State(
         head=head,
         nodes=aligned_zeros(1 + capacity.orders + capacity.levels, NODE),
@@ -258,5 +301,6 @@ def empty_state(capacity: Capacity) -> State:
         lots=aligned_zeros(capacity.lots, LOT_ROW),
         day=aligned_zeros(capacity.day, DAY_ENTRY),
         veiled=np.zeros(capacity.levels, np.int64),
-        scratch=np.zeros(1 + capacity.orders, np.int64),
+        sessions=aligned_zeros(1 + capacity.sessions, SESSION_ROW),
+        scratch=np.zeros(1 + max(capacity.orders, capacity.instruments), np.int64),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.jit import part
+from engine.core.jit import called, part
 from engine.core.ladder import level_price
 from engine.core.layout import State
 from engine.vocabulary import BASIS_POINTS, OrderType
@@ -46,6 +46,17 @@ def collar_level(state: State, ladder: int) -> Any:
     best = level_price(state, ladder ^ 1, state.ladders["best"][ladder ^ 1])
     beyond = best * collar // (ALL_BP * state.instruments["tick"][ladder >> 2])
     return max(best_opposite_level(state, ladder) - beyond, np.int64(0))
+
+
+collar_of_stop = called(collar_level)
+
+
+@part
+def working_level(state: State, ladder: int, kind: int, level: int) -> Any:
+    """How far an order goes that comes as incoming: a stop as a market order, within the collar (B2, B4)."""
+    if kind == STOP:
+        return collar_of_stop(state, ladder)
+    return level
 
 
 @part

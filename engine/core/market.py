@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.book import SLOT_BITS, SLOT_MASK, ladder_of, link, slot_of, unlink, whole_leaves
+from engine.core.daily import settlement_price
 from engine.core.day import forget_day
 from engine.core.entry import INSUFFICIENT_FUNDS
 from engine.core.events import NOBODY, emit_market, emit_rejected
@@ -28,6 +29,7 @@ from engine.vocabulary import (
     Event,
     Mode,
     Phase,
+    Profile,
     Reason,
 )
 
@@ -35,7 +37,10 @@ DEFINE_INSTRUMENT, SET_PHASE = int(Command.DEFINE_INSTRUMENT), int(Command.SET_P
 SET_REFERENCE, ROLL_DAY = int(Command.SET_REFERENCE), int(Command.ROLL_DAY)
 INSTRUMENT_DEFINED = int(Event.INSTRUMENT_DEFINED)
 REFERENCE_SET, DAY_ROLLED, CLOCK_SET = int(Event.REFERENCE_SET), int(Event.DAY_ROLLED), int(Event.CLOCK_SET)
-CLOSED, LISTED = int(Phase.CLOSED), int(Mode.LISTED)
+CLOSED, BOOK, LISTED = int(Phase.CLOSED), int(Mode.BOOK), int(Mode.LISTED)
+CN_SPOT, SET_PROFILE = int(Profile.CN_SPOT), int(Command.SET_PROFILE)
+PROFILE_SET = int(Event.PROFILE_SET)
+FORBIDDEN_BY_PROFILE = int(Reason.FORBIDDEN_BY_PROFILE)
 OK = int(Reason.NONE)
 UNKNOWN_INSTRUMENT = int(Reason.UNKNOWN_INSTRUMENT)
 INSTRUMENT_EXISTS, INVALID_TERMS = int(Reason.INSTRUMENT_EXISTS), int(Reason.INVALID_TERMS)
@@ -71,6 +76,10 @@ def terms_are_sound(turn: Turn) -> Any:
     if terms["fee_fen_per_tonne"][at] < 0 or terms["band_bp"][at] < 0 or terms["band_bp"][at] >= ALL_BP:
         return False
     if terms["collar_bp"][at] < 0 or terms["collar_bp"][at] >= ALL_BP:
+        return False
+    if terms["dynamic_band_bp"][at] < 0 or terms["dynamic_band_bp"][at] >= ALL_BP:
+        return False
+    if terms["volatility_auction_s"][at] < 0:
         return False
     return terms["mode"][at] >= 0 and terms["mode"][at] <= LISTED
 
@@ -130,6 +139,8 @@ def define_instrument(state: State, turn: Turn) -> Any:
     """Admit an instrument with its terms; it starts closed."""
     terms, at, instruments, head = turn.terms, turn.at, state.instruments, state.head
     instrument = terms["instrument"][at]
+    if head["profile"][0] == CN_SPOT and terms["mode"][at] == BOOK:
+        return FORBIDDEN_BY_PROFILE
     if instrument < 0 or instrument >= head["instruments_max"][0]:
         return UNKNOWN_INSTRUMENT
     if instruments["defined"][instrument] != 0:
@@ -165,6 +176,8 @@ def define_instrument(state: State, turn: Turn) -> Any:
     instruments["seller_deposit"][instrument] = terms["seller_deposit_bp"][at]
     instruments["band"][instrument] = terms["band_bp"][at]
     instruments["collar"][instrument] = terms["collar_bp"][at]
+    instruments["dynamic"][instrument] = terms["dynamic_band_bp"][at]
+    instruments["volatility_s"][instrument] = terms["volatility_auction_s"][at]
     instruments["fee"][instrument] = terms["fee_fen_per_tonne"][at]
     for ladder in range(4 * instrument, 4 * instrument + 4):
         build_ladder(state, ladder, capacity)
@@ -214,9 +227,11 @@ def gather(state: State, instrument: int) -> Any:
 @part
 def settle_again(state: State, turn: Turn, slot: int, ladder: int) -> None:
     """Queue an order at its price in the moved ladder; its hold is reckoned anew and must be covered (G3)."""
-    side_ladder, price = ladder & ~STOPS, state.orders["price"][slot]
+    side_ladder, price = ladder & ~STOPS, np.int64(state.orders["price"][slot])
     if state.orders["order_type"][slot] == STOP:
         price = state.instruments["upper"][ladder >> 2]
+        if ladder & 1 == SELL:
+            price = state.instruments["lower"][ladder >> 2]
         state.orders["price"][slot] = price
     hold = hold_fen(state, ladder >> 2, ladder & 1, price, whole_leaves(state, slot))
     covered = state.accounts["available"][state.nodes["account"][slot]] + state.orders["hold"][slot] >= hold
@@ -242,32 +257,79 @@ def set_reference(state: State, turn: Turn) -> Any:
         return UNKNOWN_INSTRUMENT
     if instruments["phase"][instrument] != CLOSED:
         return INSTRUMENT_OPEN
-    tick, band = instruments["tick"][instrument], instruments["band"][instrument]
-    if price <= 0 or price > PRICE_MAX // 2 or band == 0:
+    if price <= 0 or price > PRICE_MAX // 2 or instruments["band"][instrument] == 0:
         return INVALID_TERMS
-    if price % tick != 0:
+    if price % instruments["tick"][instrument] != 0:
         return PRICE_OFF_TICK
-    lower = -(-price * (ALL_BP - band) // (ALL_BP * tick)) * tick
-    upper = price * (ALL_BP + band) // (ALL_BP * tick) * tick
-    if (upper - lower) // tick + 2 > state.ladders["capacity"][4 * instrument]:
+    if not fits(state, instrument, price):
         return LEVELS_FULL
-    instruments["reference"][instrument] = price
+    refer(state, turn, instrument, price)
+    return OK
+
+
+@part
+def band_of(state: State, instrument: int, price: int) -> Any:
+    """The static band around a reference, rounded inwards to the tick (semantics E5)."""
+    tick, band = state.instruments["tick"][instrument], np.int64(state.instruments["band"][instrument])
+    lower = -(-price * (ALL_BP - band) // (ALL_BP * tick)) * tick
+    return lower, price * (ALL_BP + band) // (ALL_BP * tick) * tick
+
+
+@part
+def fits(state: State, instrument: int, price: int) -> Any:
+    """True when the ladders have room for the band around a reference."""
+    lower, upper = band_of(state, instrument, price)
+    tick = state.instruments["tick"][instrument]
+    return upper >= lower and (upper - lower) // tick + 2 <= state.ladders["capacity"][4 * instrument]
+
+
+@routine
+def refer(state: State, turn: Turn, instrument: int, price: int) -> None:
+    """Set the reference; the static band follows it."""
+    lower, upper = band_of(state, instrument, price)
+    state.instruments["reference"][instrument] = price
     move_band(state, turn, instrument, lower, upper)
     emit_market(state, turn, REFERENCE_SET, instrument)
-    return OK
 
 
 @spliced
 def roll_day(state: State, turn: Turn) -> Any:
-    """A new trading day: the day's client order ids are free again; everything must be closed (semantics C8,
-    E7).
+    """A new trading day, when everything is closed: settlement prices become references, what they put outside
+    or leave uncovered ends, and the client order ids of orders that are gone are free again (semantics C8, E5, E7).
+
+    A settlement price whose band the ladders have no room for does not become the reference.
     """
     for instrument in range(state.head["instruments_used"][0]):
         if state.instruments["phase"][instrument] != CLOSED:
             return INSTRUMENT_OPEN
+    for instrument in range(state.head["instruments_used"][0]):
+        if state.instruments["band"][instrument] != 0 and state.instruments["defined"][instrument] != 0:
+            price = settlement_price(state, instrument)
+            if price <= 0 or price > PRICE_MAX // 2 or not fits(state, instrument, price):
+                price = state.instruments["reference"][instrument]
+            if price > 0 and price <= PRICE_MAX // 2 and fits(state, instrument, price):
+                refer(state, turn, instrument, price)
+            else:
+                emit_market(state, turn, REFERENCE_SET, instrument)
+        state.instruments["day_amount"][instrument] = 0
+        state.instruments["day_kg"][instrument] = 0
     forget_day(state)
     state.head["day_number"][0] += 1
+    state.head["day_started"][0] = state.head["sequence"][0]
     emit_market(state, turn, DAY_ROLLED, NOBODY)
+    return OK
+
+
+@spliced
+def set_profile(state: State, turn: Turn) -> Any:
+    """What the venue may do, said before there is any instrument (semantics F3)."""
+    profile = turn.commands["profile"][turn.at]
+    if state.head["instruments_used"][0] != 0:
+        return INSTRUMENT_EXISTS
+    if profile < 0 or profile > CN_SPOT:
+        return INVALID_TERMS
+    state.head["profile"][0] = profile
+    emit_market(state, turn, PROFILE_SET, NOBODY)
     return OK
 
 
@@ -291,6 +353,8 @@ def operate(state: State, turn: Turn, kind: int) -> None:
         reason = set_reference(state, turn)
     elif kind == ROLL_DAY:
         reason = roll_day(state, turn)
+    elif kind == SET_PROFILE:
+        reason = set_profile(state, turn)
     else:
         reason = set_clock(state, turn)
     if reason != OK:

@@ -94,7 +94,9 @@ def trade(
     orders["cum"][incoming] += quantity
     orders["cum"][resting] += quantity
     change_hold(state, incoming, 0, charge_fen(state, instrument, side, amount, quantity))
-    hold = hold_fen(state, instrument, 1 - side, orders["price"][resting], whole_leaves(state, resting))
+    hold = hold_fen(
+        state, instrument, 1 - side, np.int64(orders["price"][resting]), whole_leaves(state, resting)
+    )
     change_hold(state, resting, hold, charge_fen(state, instrument, 1 - side, amount, quantity))
     n = emit_pair(state, turn, TRADE, ladder, incoming, resting, price, quantity)
     turn.events["flags"][n] |= flags
@@ -141,13 +143,16 @@ def prevent(state: State, turn: Turn, ladder: int, slot: int, resting: int, mode
 def decrement(state: State, turn: Turn, ladder: int, slot: int, resting: int) -> None:
     """Both orders lose the smaller one's leaves, and nothing trades (semantics D1)."""
     nodes, orders, side = state.nodes, state.orders, ladder & 1
-    quantity = min(nodes["leaves"][slot], whole_leaves(state, resting))
+    quantity, price = (
+        min(nodes["leaves"][slot], whole_leaves(state, resting)),
+        np.int64(orders["price"][resting]),
+    )
     list_goods(state, orders["lot"][slot] if side == SELL else orders["lot"][resting], -quantity)
     nodes["leaves"][slot] -= quantity
     take_from(state, resting, quantity)
-    hold = hold_fen(state, ladder >> 2, 1 - side, orders["price"][resting], whole_leaves(state, resting))
+    hold = hold_fen(state, ladder >> 2, 1 - side, price, whole_leaves(state, resting))
     change_hold(state, resting, hold, 0)
-    emit_pair(state, turn, PREVENTED, ladder, slot, resting, orders["price"][resting], quantity)
+    emit_pair(state, turn, PREVENTED, ladder, slot, resting, price, quantity)
     retire(state, turn, resting, ladder ^ 1)
 
 

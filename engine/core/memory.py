@@ -14,6 +14,7 @@ from engine.core.layout import (
     LOT_ROW,
     NODE,
     ORDER_COLD,
+    SESSION_ROW,
     SPECIAL,
     State,
 )
@@ -44,9 +45,10 @@ def _open_addresses(memory: Any) -> Any:  # pragma: no cover - runs compiled
         table_at(memory[8], LOT_ROW),
         table_at(memory[9], DAY_ENTRY),
         table_at(memory[10], I64),
-        table_at(memory[11], I64),
+        table_at(memory[11], SESSION_ROW),
+        table_at(memory[12], I64),
     )
-    return state, table_at(memory[12], EVENT), memory[13]
+    return state, table_at(memory[13], EVENT), memory[14]
 
 
 def _open_arrays(memory: Any) -> Any:

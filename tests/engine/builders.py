@@ -31,7 +31,9 @@ from engine.vocabulary import (
     Side,
 )
 
-SMALL = Capacity(orders=1 << 13, levels=1 << 15, instruments=8, accounts=64, lots=256, day=1 << 10)
+SMALL = Capacity(
+    orders=1 << 13, levels=1 << 15, instruments=8, accounts=64, lots=256, day=1 << 10, sessions=64
+)
 REBAR, COIL = 0, 1
 STEP_KG, TICK, LOWER, UPPER = 2_490, 100, 214_700, 237_300
 RICH_FEN = 10**13

@@ -118,7 +118,13 @@ FIELDS: dict[Event, dict[str, str]] = {
     Event.SESSION_STARTED: {"account": "account"},
     Event.SESSION_ENDED: OWNER_FIELDS,
     Event.TIMER_SET: {"account": "account", "due_ns": "due_ns"},
-    Event.TRADE_BUSTED: {"account": "account", "lot": "lot", "quantity": "quantity_kg"},
+    Event.TRADE_BUSTED: {
+        "account": "account",
+        "lot": "lot",
+        "quantity": "quantity_kg",
+        "number": "account_sequence",
+        "counter_number": "counter_account_sequence",
+    },
 }
 DUPLICATE_FIELDS = {"account": "account", "leaves": "leaves_kg", "cum": "cum_kg", "amount": "amount_fen"}
 SAID_FLAGS = 0xFF & ~Flag.BY_REFERENCE

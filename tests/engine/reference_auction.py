@@ -140,6 +140,7 @@ class Market:
     reasons: list[Reason] = field(default_factory=list)  # all that speak against the command at hand
     places: int = 0
     outbox: int = 0
+    day_started: int = 0  # the last roll's sequence
 
     # what is said
 
@@ -343,9 +344,9 @@ class Market:
     def settlement_price(self, i: Instrument) -> int:
         """The day's volume-weighted price, half-up to the tick; without trades the reference (E5)."""
         tick = i.terms["tick_fen_per_tonne"]
-        if not i.kg:
+        if i.kg <= 0 or i.amount <= 0:
             return i.reference
-        return (2 * i.amount * 1000 + i.kg * tick) // (2 * i.kg * tick) * tick
+        return (2 * i.amount * 1000 + i.kg * tick) // (2 * i.kg * tick) * tick or i.reference
 
     def roll_day(self, ask: Ask) -> Iterator[Reason]:
         """Semantics C8, E5, E7."""
@@ -356,5 +357,6 @@ class Market:
             if i.terms["band_bp"]:
                 self.move_band(number, self.settlement_price(i))
             i.amount = i.kg = 0
+        self.day_started = ask["sequence"]
         self.day = {key: kept for key, kept in self.day.items() if kept[1].get("order") in self.orders}
         self.say(Event.DAY_ROLLED)

@@ -124,6 +124,8 @@ class Changes(Book):
         yield from self.quantity_faults(ask, i, changed.quantity)
         if i.listed and changed.leaves != order.leaves:
             yield Reason.WHOLE_LOT_ONLY
+        if i.listed and order.cum:
+            yield Reason.TOO_LATE
         rests = i.phase is Phase.CONTINUOUS and not order.waiting
         if order.flags & Flag.POST_ONLY and rests and self.meets(order, changed.price):
             yield Reason.POST_ONLY_WOULD_TRADE

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from engine import money
 from engine.vocabulary import (
     AMOUNT_MAX_FEN,
+    ORDER_SLOT_BITS,
     PRICE_MAX_FEN_PER_TONNE,
     QUANTITY_MAX_KG,
     Command,
@@ -98,8 +99,10 @@ class ReferenceExchange(Changes):
             lot = self.lots.get(ask["lot"])
             if lot is None or lot.account != ask["account"]:
                 yield Reason.UNKNOWN_LOT
+                kg = minimum  # what it would weigh is not asked
             elif lot.instrument != listing.instrument:
                 yield Reason.LOT_OF_OTHER_INSTRUMENT
+                kg = minimum
         fits = minimum <= kg <= listing.leaves
         if not fits or (listing.side is Side.SELL and 0 < listing.leaves - kg < minimum):
             yield Reason.WHOLE_LOT_ONLY
@@ -307,7 +310,8 @@ class ReferenceExchange(Changes):
                 self.accounts[account].owns += fen
             lot.contracted -= kg
             i = self.instruments[lot.instrument]
-            i.amount -= int(money.amount_fen(ask["price_fen_per_tonne"], kg))
-            i.kg -= kg
+            if ask["match_id"] >> ORDER_SLOT_BITS >= self.day_started:  # a trade of today
+                i.amount -= int(money.amount_fen(ask["price_fen_per_tonne"], kg))
+                i.kg -= kg
             numbers = {"number": self.count(ask["account"]), "counter_number": self.count(lot.account)}
             self.say(Event.TRADE_BUSTED, account=ask["account"], lot=ask["lot"], quantity=kg, **numbers)

@@ -106,7 +106,7 @@ def test_c8_a_new_day_frees_the_client_order_ids(venue: Venue) -> None:
     assert reason_of(venue.command(kind=Command.ROLL_DAY)) is Reason.INSTRUMENT_OPEN
     venue.phase(Phase.CLOSED)
 
-    assert kinds(venue.command(kind=Command.ROLL_DAY)) == ["day_rolled"]
+    assert kinds(venue.command(kind=Command.ROLL_DAY)) == ["reference_set", "reference_set", "day_rolled"]
 
     assert int(venue.exchange.state.head["day_entries"][0]) == 0
     assert not venue.exchange.state.day.view("u1").any()

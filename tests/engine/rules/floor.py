@@ -134,7 +134,7 @@ class Floor(Venue):
                 row["flags"] |= FLAGS[word]
             elif word == "leaves":
                 row["quantity_kg"], row["flags"] = int(words[at + 1]), row["flags"] | ReplaceFlag.BY_LEAVES
-            elif word in ("in", "session"):
+            elif word in ("in", "session") and at + 1 < len(words):
                 row["session"] = self.sessions.get(words[at + 1], 77)
         if "stop" in words and words[1] in ("buy", "sell") and "stop_limit" not in words:
             row["order_type"] = OrderType.STOP
