@@ -125,7 +125,6 @@ def test_c8_a_repeated_pick_returns_its_first_outcome(venue: Venue) -> None:
     assert venue.money(2) == (RICH_FEN - AMOUNT - FEE, 0)
 
 
-@pytest.mark.xfail(reason="the day's table keeps no price, and a pick's command has none", strict=True)
 def test_c8_a_repeated_pick_says_the_price_again(venue: Venue) -> None:
     order_id = listing(venue)
     first = venue.pick(2, order_id, COIL_KG, key="p")

@@ -28,7 +28,7 @@ def test_g1_trap_no_overflow_at_the_permitted_maxima() -> None:
         "reference_fen_per_tonne": top,
         "band_bp": 0,
     }
-    floor = Floor(**prices, maximum_kg=QUANTITY_MAX_KG, step_kg=10**9, minimum_kg=10**9)
+    floor = Floor(**prices, maximum_kg=QUANTITY_MAX_KG, step_kg=25 * 10**7, minimum_kg=25 * 10**7)
     for account in (7, 8):
         floor.account(account, fen=AMOUNT_MAX_FEN)
     floor.lot(30, 7, QUANTITY_MAX_KG, 0)
