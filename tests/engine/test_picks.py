@@ -123,3 +123,12 @@ def test_c8_a_repeated_pick_returns_its_first_outcome(venue: Venue) -> None:
     assert int(again["flags"][0]) & Flag.DUPLICATE
     assert int(again["order_id"][0]) == order_id_of(first)
     assert venue.money(2) == (RICH_FEN - AMOUNT - FEE, 0)
+
+
+def test_c8_a_repeated_pick_says_the_price_again(venue: Venue) -> None:
+    order_id = listing(venue)
+    first = venue.pick(2, order_id, COIL_KG, key="p")
+
+    again = venue.pick(2, order_id, COIL_KG, key="p")
+
+    assert again.view(ORDER)["price_fen_per_tonne"][0] == first.view(ORDER)["price_fen_per_tonne"][0] != 0
