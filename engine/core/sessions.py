@@ -165,8 +165,8 @@ def run_out(state: State, turn: Turn, due_ns: int) -> Any:
         return np.int64(0)
     count = np.int64(0)
     for slot in range(1, state.head["slots_used"][0] + 1):
-        session = np.int64(state.orders["session"][slot])
-        if session != NO_SESSION and is_due(state, session, due_ns):
+        entered_in = np.int64(state.orders["session"][slot])
+        if entered_in != NO_SESSION and is_due(state, entered_in, due_ns):
             state.scratch[count] = state.nodes["id"][slot]
             count += 1
     for session in range(1, used + 1):

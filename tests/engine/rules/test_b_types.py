@@ -363,3 +363,16 @@ def test_b9_trap_no_order_waits_behind_an_all_or_none_on_a_book(floor: Floor) ->
     floor.says("A sell 10 @ 2270 as first", "B sell 3 @ 2270 as second")
 
     assert floor.says("C buy 5 @ 2270 as taker") == ["accepted, filled 5", "first x taker 5 @ 2270"]
+
+
+@pytest.mark.parametrize("kind", ["market", "market_to_limit", "stop 2280", "stop_limit stop 2280"])
+def test_b7_post_only_is_for_limits(floor: Floor, kind: str) -> None:
+    """semantics B7: only of a limit can be said beforehand that it does not trade."""
+    assert floor.says(f"A buy 4 @ 2260 {kind} post_only") == ["rejected unsupported_order_type"]
+
+
+def test_b6_a_stop_has_no_minimum(floor: Floor) -> None:
+    """semantics B6: it would be judged long after the book that it was meant for."""
+    said = floor.says("A buy 4 @ 2260 stop_limit stop 2280 ioc min 2")
+
+    assert said == ["rejected invalid_minimum_quantity"]

@@ -2,8 +2,10 @@
 
 import pytest
 
+from engine.exchange import Exchange, stamped
 from engine.records import INSTRUMENT, ORDER, commands_of
-from engine.vocabulary import Command, Event, Phase
+from engine.vocabulary import Command, Event, Phase, Reason
+from tests.engine.builders import SMALL
 from tests.engine.rules.floor import Floor
 from tests.engine.support import not_yet
 
@@ -336,6 +338,38 @@ def test_e8_a_bust_returns_money_and_goods_and_nothing_else(floor: Floor) -> Non
     assert bust(floor, 1_000, 1) == ["trade_busted"]
     assert (floor.money(1), floor.money(2), floor.goods(1)) == before
     assert int(floor.exchange.state.instruments["last"][0]) == 2270
+
+
+def test_e8_a_bust_corrects_the_day_of_its_trade_only(floor: Floor) -> None:
+    """semantics E5, E8: a trade of yesterday is not in today's settlement price."""
+    floor.says("A sell 1000 @ 2270", "B buy 1000 @ 2270", "A sell 1000 @ 2280", "B buy 1000 @ 2280")
+    row = floor.exchange.state.instruments
+
+    today = floor.exchange.sequence << 22
+    bust(floor, 500, today)
+    assert (int(row["day_kg"][0]), int(row["day_amount"][0])) == (1_500, 4_550 - 1_135)
+
+    floor.says("phase closed -1", "roll", "phase continuous")
+    bust(floor, 500, today)
+    assert (int(row["day_kg"][0]), int(row["day_amount"][0])) == (0, 0)
+
+
+def test_e8_a_bust_that_an_account_cannot_take_is_refused(floor: Floor) -> None:
+    """semantics E8, G1."""
+    row = {"kind": Command.BUST_TRADE, "account": 2, "lot": 1, "quantity_kg": 1, "match_id": 1}
+
+    assert floor.lines_of(floor.settle(**row, amount_fen=-1)) == ["rejected exceeds_limit"]
+    assert floor.lines_of(floor.settle(**row, counter_amount_fen=10**17)) == ["rejected exceeds_limit"]
+
+
+def test_e1_a_phase_of_all_instruments_is_refused_where_there_is_none() -> None:
+    """semantics E1, A5: every command has an event."""
+    exchange = Exchange(SMALL)
+    row = {"kind": Command.SET_PHASE, "instrument": -1, "phase": Phase.HALTED}
+
+    events = exchange.apply(stamped(commands_of(row), 1, 1))
+
+    assert [int(reason) for reason in events["reason"]] == [Reason.UNKNOWN_INSTRUMENT]
 
 
 @not_yet(Command.BUST_TRADE)

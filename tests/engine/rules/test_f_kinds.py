@@ -111,6 +111,26 @@ def test_f2_a_bid_takes_a_lot_whose_weight_lies_within_its_tolerance(hall: Floor
     assert (hall.goods(20), hall.money(3)[1]) == ((0, 0, COIL_KG), 0)
 
 
+def test_f2_repricing_ends_with_the_first_pick(hall: Floor) -> None:
+    """semantics F2: the seller may re-price while unpicked."""
+    hall.says(f"A sell {COIL_KG} @ 2090 instrument 1 lot 20 min 10000 as plates", "A replace plates @ 2100")
+    hall.says("B pick plates 12000 version 2 as some")
+
+    assert hall.says("A replace plates @ 2110") == ["rejected too_late"]
+    assert hall.says("A cancel plates") == ["plates canceled 15850 canceled_by_owner"]
+
+
+def test_f2_a_bid_is_picked_with_an_own_lot_that_fits(hall: Floor) -> None:
+    """semantics F2: another's lot, and one outside the tolerance, are refused; both sides may overlap."""
+    hall.says("C buy 28000 @ 2090 instrument 1 min 27900 as high", "C buy 27850 @ 2080 instrument 1 as exact")
+    hall.says(f"A sell {COIL_KG} @ 2070 instrument 1 lot 20 as ask")
+
+    assert hall.says("B pick exact 0 lot 20 as foreign") == ["rejected unknown_lot"]
+    assert hall.says("B pick high 0 lot 21 as light") == ["rejected whole_lot_only"]
+    assert hall.says("A pick exact 0 lot 20 as listed") == ["rejected whole_lot_only"]
+    assert hall.says("B pick exact 0 lot 21 as fits")[1] == f"exact x fits {COIL_KG} @ 2080"
+
+
 @not_yet(Command.SET_PROFILE)
 def test_f3_cn_spot_admits_listings_and_no_auction() -> None:
     """semantics F3."""
