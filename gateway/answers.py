@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.messages import Channel, ModeName, PhaseName, Side
+from gateway.messages import Channel, ModeName, OrderTypeName, PhaseName, Side, TimeInForceName
 
 
 class Error(msgspec.Struct, kw_only=True):
@@ -65,8 +65,37 @@ class OrderAccepted(Response, kw_only=True):
     duplicate: bool
 
 
+class OrderReplaced(Response, kw_only=True):
+    """The durable acknowledgement of replace_order: what the order had become when the command was done."""
+
+    order_id: str
+    client_order_id: str
+    version: int
+    kept_place: bool
+    price: str
+    quantity: str
+    leaves: str
+    cum: str
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
+class MassCanceled(Response, kw_only=True):
+    """The durable acknowledgement of mass_cancel: how many orders it canceled."""
+
+    canceled: int
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
 class OrderCanceled(Response, kw_only=True):
-    """The durable acknowledgement of cancel_order."""
+    """The durable acknowledgement of cancel_order, and of a replace_order that left nothing."""
 
     order_id: str
     client_order_id: str
@@ -115,6 +144,8 @@ class OpenOrder(msgspec.Struct, kw_only=True):
     client_order_id: str
     instrument: str
     side: Side
+    type: OrderTypeName
+    time_in_force: TimeInForceName
     price: str
     quantity: str
     leaves: str
@@ -288,4 +319,4 @@ class Unsubscribed(Response, kw_only=True):
     channel: Channel
 
 
-CommandAnswer = OrderAccepted | OrderCanceled | Done | Rejected
+CommandAnswer = OrderAccepted | OrderReplaced | MassCanceled | OrderCanceled | Done | Rejected

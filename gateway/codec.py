@@ -15,10 +15,21 @@ import numpy as np
 
 from engine.instruments import Instrument, load_instruments
 from engine.records import CASH, COMMAND, LOT, ORDER, RECORD_BYTES, TRADE, Records, as_words
-from engine.vocabulary import RECORD_VERSION, Command, Flag, OrderType, Phase, Side, TimeInForce
+from engine.vocabulary import (
+    RECORD_VERSION,
+    Command,
+    Flag,
+    OrderType,
+    Phase,
+    ReplaceFlag,
+    SelfTrade,
+    Side,
+    TimeInForce,
+    wire_name,
+)
 from gateway import messages
 from gateway.errors import Refusal
-from gateway.notation import parse_id, parse_price, parse_quantity
+from gateway.notation import parse_id, parse_price, parse_quantity, parse_time
 
 CLIENT_ORDER_ID_CHARACTERS_MAX: Final = 16
 _FORMATS: Final = {"<i8": "q", "<u8": "Q", "<i4": "i", "|u1": "B", "<i2": "h"}
@@ -40,12 +51,18 @@ def record_struct(dtype: "np.dtype[np.void]", *names: str) -> struct.Struct:
 
 _HEAD: Final = ("version", "kind")
 _NEW_ORDER: Final = record_struct(
-    COMMAND, *_HEAD, "side", "order_type", "time_in_force", "account", "instrument", "tag", _TEXT_FIELD,
-    "price_fen_per_tonne", "quantity_kg", "lot",
+    COMMAND, *_HEAD, "side", "order_type", "time_in_force", "flags", "self_trade_mode", "account",
+    "instrument", "tag", _TEXT_FIELD, "price_fen_per_tonne", "quantity_kg", "lot", "minimum_quantity_kg",
+    "stop_fen_per_tonne", "due_ns", "display_quantity_kg",
 ).pack  # fmt: skip
 _CANCEL: Final = record_struct(
     COMMAND, *_HEAD, "flags", "account", "instrument", "tag", _TEXT_FIELD, "order_id"
 ).pack
+_REPLACE: Final = record_struct(
+    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", _TEXT_FIELD, "order_id", "price_fen_per_tonne",
+    "quantity_kg", "stop_fen_per_tonne",
+).pack  # fmt: skip
+_MASS_CANCEL: Final = record_struct(COMMAND, *_HEAD, "side", "account", "instrument", "tag").pack
 _PICK: Final = record_struct(
     COMMAND, *_HEAD, "account", "instrument", "tag", _TEXT_FIELD, "order_id", "quantity_kg", "listing_version"
 ).pack
@@ -55,17 +72,14 @@ _OPERATOR: Final = record_struct(
 
 # Every field of these tuples in order, as `unpack` yields them.
 ORDER_FIELDS: Final = (
-    "sequence", "time_ns", "kind", "side", "time_in_force", "flags", "reason", "index", "instrument",
-    "account",
-    "listing_version", "tag", "account_sequence", "amount_fen", "order_id", _TEXT_FIELD,
-    "price_fen_per_tonne",
-    "quantity_kg", "leaves_kg", "cum_kg", "lot",
+    "sequence", "time_ns", "kind", "side", "order_type", "time_in_force", "flags", "reason", "index",
+    "instrument", "account", "listing_version", "tag", "account_sequence", "amount_fen", "order_id",
+    _TEXT_FIELD, "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg", "lot",
 )  # fmt: skip
 TRADE_FIELDS: Final = (
-    "sequence", "time_ns", "side", "instrument", "account", "counter_account", "account_sequence",
-    "counter_account_sequence", "order_id", "counter_order_id", "match_id", "price_fen_per_tonne",
-    "quantity_kg",
-    "leaves_kg", "counter_leaves_kg", "lot",
+    "sequence", "time_ns", "kind", "side", "flags", "instrument", "account", "counter_account",
+    "account_sequence", "counter_account_sequence", "order_id", "counter_order_id", "match_id",
+    "price_fen_per_tonne", "quantity_kg", "leaves_kg", "counter_leaves_kg", "lot",
 )  # fmt: skip
 CASH_FIELDS: Final = (
     "sequence", "time_ns", "kind", "account", "account_sequence", "amount_fen", "available_fen", "held_fen",
@@ -91,15 +105,22 @@ INSTRUMENT_NUMBERS: Final[dict[str, int]] = {each.code: each.number for each in 
 INSTRUMENT_CODES: Final[tuple[str, ...]] = tuple(each.code for each in INSTRUMENTS)
 SIDES: Final[tuple[messages.Side, messages.Side]] = ("buy", "sell")
 _SIDE_NUMBERS: Final = {"buy": int(Side.BUY), "sell": int(Side.SELL)}
-_TIME_IN_FORCE_NUMBERS: Final = {"day": int(TimeInForce.DAY), "ioc": int(TimeInForce.IOC)}
+ORDER_TYPE_NAMES: Final[dict[int, Any]] = {int(kind): wire_name(kind) for kind in OrderType}
+TIME_IN_FORCE_NAMES: Final[dict[int, Any]] = {int(force): wire_name(force) for force in TimeInForce}
+_ORDER_TYPE_NUMBERS: Final = {wire_name(kind): int(kind) for kind in OrderType}
+_TIME_IN_FORCE_NUMBERS: Final = {wire_name(force): int(force) for force in TimeInForce}
+_SELF_TRADE_NUMBERS: Final = {wire_name(mode): int(mode) for mode in SelfTrade}
+_PRICED: Final = frozenset({"limit", "stop_limit"})  # the types that have a limit price
 _VERSION: Final = int(RECORD_VERSION)
-_LIMIT: Final = int(OrderType.LIMIT)
 _KIND_NEW_ORDER, _KIND_CANCEL, _KIND_PICK = (
     int(Command.NEW_ORDER),
     int(Command.CANCEL_ORDER),
     int(Command.PICK),
 )
-_BY_CLIENT_ORDER_ID: Final = int(Flag.BY_CLIENT_ORDER_ID)
+_KIND_REPLACE, _KIND_MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL)
+_BY_CLIENT_ORDER_ID, _POST_ONLY = int(Flag.BY_CLIENT_ORDER_ID), int(Flag.POST_ONLY)
+_BY_LEAVES: Final = int(ReplaceFlag.BY_LEAVES)
+_ANY_INSTRUMENT, _ANY_SIDE = -1, 255  # of a mass cancel
 
 encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(messages.AnyRequest).decode
@@ -165,35 +186,88 @@ def client_order_id_text(padded: bytes) -> str:
 
 
 def new_order(message: messages.NewOrder, account: int, tag: int) -> bytes:
-    """The NEW_ORDER command of a message."""
+    """The NEW_ORDER command of a message. Raises Refusal; whether its terms fit together the core judges."""
     number = INSTRUMENT_NUMBERS.get(message.instrument)
     if number is None:
         raise Refusal("unknown_instrument", "$.instrument")
+    if bool(message.price) != (message.type in _PRICED):
+        raise Refusal("price_not_for_type" if message.price else "missing_field", "$.price")
+    display, minimum = message.display_quantity, message.min_quantity
     return _NEW_ORDER(
         _VERSION,
         _KIND_NEW_ORDER,
         _SIDE_NUMBERS[message.side],
-        _LIMIT,
+        _ORDER_TYPE_NUMBERS[message.type],
         _TIME_IN_FORCE_NUMBERS[message.time_in_force],
+        _POST_ONLY if message.post_only else 0,
+        _SELF_TRADE_NUMBERS[message.self_trade_mode],
         account,
         number,
         tag,
         client_order_id_bytes(message.client_order_id),
-        parse_price(message.price),
+        parse_price(message.price) if message.price else 0,
         parse_quantity(message.quantity),
         parse_id(message.lot, "$.lot") if message.lot else 0,
+        parse_quantity(minimum, "$.min_quantity") if minimum else 0,
+        parse_price(message.stop_price, "$.stop_price") if message.stop_price else 0,
+        parse_time(message.expire_at, "$.expire_at") if message.expire_at else 0,
+        parse_quantity(display, "$.display_quantity") if display else 0,
     )
 
 
 def cancel_order(message: messages.CancelOrder, account: int, tag: int) -> bytes:
     """The CANCEL_ORDER command of a message."""
+    flags, client_order_id, order_id = _order_named(message)
+    return _CANCEL(_VERSION, _KIND_CANCEL, flags, account, -1, tag, client_order_id, order_id)
+
+
+def _order_named(message: messages.CancelOrder | messages.ReplaceOrder) -> tuple[int, bytes, int]:
+    """(flags, client order id, order id) of the order meant. Raises Refusal unless one id is given."""
     if bool(message.order_id) == bool(message.client_order_id):
         raise Refusal("order_not_named", "$.order_id")
     if message.order_id:
-        order_id = parse_id(message.order_id, "$.order_id")
-        return _CANCEL(_VERSION, _KIND_CANCEL, 0, account, -1, tag, b"", order_id)
-    client_order_id = client_order_id_bytes(message.client_order_id)
-    return _CANCEL(_VERSION, _KIND_CANCEL, _BY_CLIENT_ORDER_ID, account, -1, tag, client_order_id, 0)
+        return 0, b"", parse_id(message.order_id, "$.order_id")
+    return _BY_CLIENT_ORDER_ID, client_order_id_bytes(message.client_order_id), 0
+
+
+def replace_order(message: messages.ReplaceOrder, account: int, tag: int) -> bytes:
+    """The REPLACE_ORDER command of a message: what it does not name is 0 there, which keeps it.
+
+    A quantity of zero means what it says, the order's end, so it travels as leaves.
+    """
+    flags, client_order_id, order_id = _order_named(message)
+    price = _kept_or(parse_price, message.price, "$.price")
+    stop_price = _kept_or(parse_price, message.stop_price, "$.stop_price")
+    if message.quantity and message.leaves:
+        raise Refusal("quantity_twice", "$.leaves")
+    if not (price or stop_price or message.quantity or message.leaves):
+        raise Refusal("nothing_to_replace")
+    quantity_kg = parse_quantity(message.quantity) if message.quantity else 0
+    if message.leaves:
+        quantity_kg = parse_quantity(message.leaves, "$.leaves")
+    if message.leaves or (message.quantity and quantity_kg == 0):
+        flags |= _BY_LEAVES
+    return _REPLACE(
+        _VERSION, _KIND_REPLACE, flags, account, -1, tag, client_order_id, order_id, price, quantity_kg,
+        stop_price,
+    )  # fmt: skip
+
+
+def _kept_or(parse: Callable[[str, str], int], text: str, path: str) -> int:
+    """The number of a field, 0 where it is left out; a zero that is written is no price."""
+    if not text:
+        return 0
+    value = parse(text, path)
+    if value == 0:
+        raise Refusal("invalid_value", path)
+    return value
+
+
+def mass_cancel(message: messages.MassCancel, account: int, tag: int) -> bytes:
+    """The MASS_CANCEL command, of one instrument or any, one side or both."""
+    number = _ANY_INSTRUMENT if message.instrument is None else instrument_number(message.instrument)
+    side = _ANY_SIDE if message.side is None else _SIDE_NUMBERS[message.side]
+    return _MASS_CANCEL(_VERSION, _KIND_MASS_CANCEL, side, account, number, tag)
 
 
 def pick(message: messages.Pick, account: int, tag: int) -> bytes:

@@ -9,6 +9,7 @@ beside.
                                         +--> a job         (questions, settlement, private stream)
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -16,7 +17,7 @@ import structlog
 
 from engine import requests
 from engine.records import Records
-from engine.vocabulary import Command
+from engine.vocabulary import Command, Mode
 from gateway import answers, codec, inquiries, messages
 from gateway.directory import Directory
 from gateway.errors import TEXTS, Refusal
@@ -27,6 +28,8 @@ from gateway.session import Session
 from gateway.trading import TradingDesk, rejection
 
 log = structlog.get_logger(__name__)
+
+DEPTH_PAUSE_SECONDS: Final = 0.01  # between two questions about one book: it is conflated by so much
 
 ANY: Final[frozenset[str]] = frozenset()
 TRADE: Final = frozenset({"trade"})
@@ -71,7 +74,7 @@ class Dispatcher:
         directory: Directory,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self.market = MarketData()
+        self.market = MarketData(self._fetch_depth)
         self.private = PrivateStreams()
         self._desk = desk
         self._engine = engine
@@ -86,6 +89,8 @@ class Dispatcher:
         return {
             messages.NewOrder: (TRADE, submit),
             messages.CancelOrder: (TRADE, submit),
+            messages.ReplaceOrder: (TRADE, submit),
+            messages.MassCancel: (TRADE, submit),
             messages.Pick: (TRADE, submit),
             messages.SetPhase: (OPERATE, submit),
             messages.SetReference: (OPERATE, submit),
@@ -161,8 +166,7 @@ class Dispatcher:
         )
         session.outbox.send(codec.encode(subscribed))
         for number in numbers:
-            if self.market.subscribe((message.channel, number), session.outbox):
-                self._spawn(self._load_depth(number))
+            self.market.subscribe((message.channel, number), session.outbox)
 
     def _unsubscribe(self, session: Session, message: messages.Unsubscribe, now_ns: int) -> None:
         if message.channel == "private":
@@ -175,13 +179,18 @@ class Dispatcher:
     async def _join_private(self, session: Session, message: messages.Subscribe) -> None:
         await self._engine.resume(session, message.resume_from, message.id)
 
+    def _fetch_depth(self, number: int) -> None:
+        self._spawn(self._load_depth(number))
+
     async def _load_depth(self, number: int) -> None:
         try:
             answer = await self._engine.query(Command.QUERY_DEPTH, instrument=number)
         except Refusal:
-            self.market.abandon(number)  # the sessions end with the link
+            self.market.abandon(number)  # if the engine is gone, the sessions end with the link
         else:
             self.market.load(number, answer)
+        await asyncio.sleep(DEPTH_PAUSE_SECONDS)
+        self.market.ready(number)
 
     def _ask(self, session: Session, message: messages.QueryRequest, now_ns: int) -> None:
         self._later(session, message.id, self._answer_question(session, message))
@@ -202,6 +211,8 @@ class Dispatcher:
                 return inquiries.lots(message, rows, self._directory)
             case messages.Listings():
                 number = codec.instrument_number(message.instrument)
+                if codec.INSTRUMENTS[number].mode is not Mode.LISTED:  # its orders may hide kilograms
+                    raise Refusal("not_listed", "$.instrument")
                 rows = await query(Command.QUERY_LISTINGS, instrument=number)
                 return inquiries.listings(message, rows, self._directory)
             case messages.Instruments():

@@ -29,7 +29,7 @@ from gateway.inquiries import account_position
 from gateway.outbox import OUTBOX_PUBLIC_BYTES_MAX, text_frame
 from gateway.private_stream import PrivateStream, changes
 from gateway.session import Session
-from gateway.trading import TAG_BITS, TradingDesk
+from gateway.trading import TradingDesk
 
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)  # the last one repeats
 SMALL_BATCH_ROWS: Final = 64
@@ -173,7 +173,7 @@ class EngineFeed:
         if self._desk.waiting:
             mine = batch
             if len(batch) > SMALL_BATCH_ROWS:  # below, looking at every row costs less than selecting some
-                mine = select(batch, (batch["tag"] >> TAG_BITS == self._desk.number) & (batch["index"] == 0))
+                mine = select(batch, self._desk.tells(batch))
             self._desk.answer(codec.rows_of(mine))
         if private.serving:
             concerned = private.concerned(batch)

@@ -10,14 +10,17 @@ Law: a code is stable and a refusal has no effect. A text says what to do. Three
 from typing import Final, NamedTuple
 
 from engine.vocabulary import Reason, wire_name
+from gateway.fix_codes import fix_code
 
 
 class Text(NamedTuple):
-    """What a code means and what to do, in two languages, and whether the same request may succeed later."""
+    """What a code means and what to do, in two languages, whether the same request may succeed later, and how
+    FIX says it (fix_codes.py)."""
 
     english: str
     chinese: str
     retry: bool = False
+    fix: str = ""
 
 
 class Refusal(Exception):
@@ -59,6 +62,21 @@ _FORM: Final = {
     "order_not_named": Text(
         "name the order by order_id or by client_order_id, exactly one",
         "请用order_id或client_order_id之一指明订单",
+    ),
+    "invalid_time": Text(
+        'not an RFC 3339 time with its offset: "2015-07-08T15:00:00+08:00"',
+        '不是带时区的RFC 3339时间:例如"2015-07-08T15:00:00+08:00"',
+    ),
+    "price_not_for_type": Text(
+        "market, stop and market_to_limit orders name no price; remove it",
+        "市价、止损及市价转限价订单不填价格,请删除",
+    ),
+    "quantity_twice": Text(
+        "give the new total as quantity or what is to be left as leaves, not both",
+        "新总量quantity与剩余量leaves只能填写一个",
+    ),
+    "nothing_to_replace": Text(
+        "name a new price, stop_price, quantity or leaves", "请至少填写新的价格、止损价或数量之一"
     ),
 }
 _SESSION: Final = {
@@ -126,6 +144,12 @@ _ENGINE: Final = {
         "the engine has no such account; the operator opens it with add_member", "账户不存在,由运营方开户"
     ),
     Reason.ACCOUNT_EXISTS: Text("the account exists already", "账户已存在"),
+    Reason.UNKNOWN_SESSION: Text(
+        "the session has ended or is another account's; log on again", "会话已结束或不属于本账户,请重新登录"
+    ),
+    Reason.ACCOUNT_BLOCKED: Text(
+        "the account is blocked by the operator; only cancels are taken", "账户已被运营方冻结,只接受撤单"
+    ),
     Reason.DUPLICATE_CLIENT_ORDER_ID: Text(
         "the client order id was used today with other content; choose another",
         "客户订单号今日已用于其他内容,请更换",
@@ -134,6 +158,9 @@ _ENGINE: Final = {
     Reason.STALE_REFERENCE: Text("the reference must rise", "引用号必须递增"),
     Reason.DAY_FULL: Text(
         "the day's table of client order ids is full; cancels go on", "当日订单号表已满,仍可撤单"
+    ),
+    Reason.FORBIDDEN_BY_PROFILE: Text(
+        "the venue's profile does not permit this", "本市场的交易模式不允许此操作"
     ),
     Reason.UNKNOWN_INSTRUMENT: Text(
         "no such instrument; ask for `instruments`", "合约不存在,请查询instruments"
@@ -148,6 +175,17 @@ _ENGINE: Final = {
     ),
     Reason.INSTRUMENT_OPEN: Text("only possible while the instrument is closed", "只能在合约收盘时进行"),
     Reason.UNKNOWN_PHASE: Text("no such phase", "未知交易阶段"),
+    Reason.CONTINUOUS_PHASE_ONLY: Text(
+        "this type or time in force is taken in the continuous phase only",
+        "此类型或有效期仅限连续交易阶段",
+        True,
+    ),
+    Reason.AUCTION_PHASE_ONLY: Text(
+        "at_open is taken before and in a call auction only", "at_open仅限集合竞价阶段", True
+    ),
+    Reason.NO_CANCEL_PHASE: Text(
+        "the auction is about to end: nothing is taken until it has", "集合竞价不可撤单阶段,请稍候", True
+    ),
     Reason.UNKNOWN_SIDE: Text("side is buy or sell", "方向须为buy或sell"),
     Reason.UNSUPPORTED_ORDER_TYPE: Text("the order type is not supported", "不支持此订单类型"),
     Reason.UNSUPPORTED_TIME_IN_FORCE: Text("the time in force is not supported here", "不支持此有效期"),
@@ -155,6 +193,23 @@ _ENGINE: Final = {
         "not a LISTED instrument: place an order instead of a pick", "非挂牌品种,请下单而非摘牌"
     ),
     Reason.NOT_BOOK: Text("not a BOOK instrument: pick a listing instead", "非撮合品种,请摘牌"),
+    Reason.UNSUPPORTED_SELF_TRADE_MODE: Text("no such self-trade prevention mode", "未知的自成交防范方式"),
+    Reason.INVALID_DISPLAY_QUANTITY: Text(
+        "display a multiple of the step, at most the quantity, of a limit order that can rest",
+        "显示数量须为最小单位整数倍且不大于总量,仅限可挂单的限价订单",
+    ),
+    Reason.INVALID_MINIMUM_QUANTITY: Text(
+        "a minimum quantity is at most the quantity, of an ioc order; for the whole quantity use fok",
+        "最小成交量不大于总量且仅限ioc订单,全部成交请用fok",
+    ),
+    Reason.INVALID_STOP_PRICE: Text(
+        "stop and stop_limit orders need a stop price on the tick until triggered; others have none",
+        "止损订单须填符合最小变动价位的止损价,其他订单不填",
+    ),
+    Reason.INVALID_EXPIRY: Text(
+        "gtd orders need an expiry in the future; other orders have none",
+        "gtd订单须填未来的到期时间,其他订单不填",
+    ),
     Reason.PRICE_OFF_TICK: Text(
         "the price is not a multiple of the instrument's tick", "价格不是最小变动价位的整数倍"
     ),
@@ -177,6 +232,13 @@ _ENGINE: Final = {
         "the listing has changed; ask for `listings` and pick again", "挂牌已变更,请重新查询后摘牌"
     ),
     Reason.OWN_LISTING: Text("the listing is of your own company group", "不能摘取本集团的挂牌"),
+    Reason.UNKNOWN_TRADE: Text("no such trade, or less of it than that", "没有此成交或数量超出"),
+    Reason.NO_LIQUIDITY: Text("the other side of the book is empty", "对手方无报价", True),
+    Reason.POST_ONLY_WOULD_TRADE: Text(
+        "the post-only order would trade at once; price it further away",
+        "只挂单订单会立即成交,请调整价格",
+        True,
+    ),
     Reason.UNKNOWN_LOT: Text("a sell names a registered lot of this account", "卖单须指明本账户已登记的货物"),
     Reason.LOT_EXISTS: Text("the lot is registered already", "货物已登记"),
     Reason.LOT_OF_OTHER_INSTRUMENT: Text("the lot is of another instrument", "货物属于其他品种"),
@@ -189,6 +251,7 @@ _ENGINE: Final = {
     Reason.LOTS_FULL: Text("the engine holds its maximum of lots", "货物数已达上限"),
     Reason.LEVELS_FULL: Text("the instrument holds its maximum of price levels", "价位数已达上限", True),
     Reason.SEQUENCE_EXHAUSTED: Text("the engine's sequence numbers are used up", "序号已用尽"),
+    Reason.SESSIONS_FULL: Text("the engine holds its maximum of sessions", "会话数已达上限", True),
     Reason.CLOCK_NOT_STEPPED: Text("the clock is the wall's and cannot be set", "时钟为实时时钟,不能设置"),
     Reason.QUEUE_FULL: Text("the engine's queue is full; try again", "引擎队列已满,请重试", True),
     Reason.SHUTTING_DOWN: Text(
@@ -198,10 +261,32 @@ _ENGINE: Final = {
     Reason.CANCELED_BY_OWNER: Text("canceled by its owner", "已由本人撤销"),
     Reason.IOC_REMAINDER: Text("the remainder of an immediate-or-cancel order", "即时成交剩余撤销"),
     Reason.DAY_END: Text("the day has ended", "当日结束"),
+    Reason.COLLAR: Text(
+        "beyond the collar or the dynamic band the rest is canceled", "超出价格保护范围,剩余撤销"
+    ),
+    Reason.NOT_FEASIBLE: Text(
+        "the whole (fok) or the minimum quantity could not trade at once", "无法立即全部成交或达到最小成交量"
+    ),
+    Reason.SELF_TRADE_PREVENTION: Text(
+        "it met an order of its own company group", "遇到本集团订单,防止自成交"
+    ),
+    Reason.EXPIRED: Text("its expiry has come", "订单已到期"),
+    Reason.AUCTION_ENDED: Text("it was for the auction, which has ended", "集合竞价已结束"),
+    Reason.AUCTION_STARTED: Text("it was for the continuous phase, and an auction began", "集合竞价已开始"),
+    Reason.MASS_CANCELED: Text("canceled with others by a mass cancel", "批量撤单"),
+    Reason.REPLACED_TO_NOTHING: Text("the replacement left nothing of it", "改单后剩余为零"),
+    Reason.BAND_MOVED: Text("its price lies outside the new day's band", "价格超出新的涨跌幅范围"),
+    Reason.DISCONNECTED: Text("its session ended", "会话已断开"),
+    Reason.TIMER_EXPIRED: Text("its session's dead-man timer ran out", "会话定时撤单到时"),
+    Reason.KILL_SWITCH: Text("the operator blocked the account", "运营方已冻结账户"),
+    Reason.PICKED: Text("what the bid wanted beyond the lot that it got", "求购剩余部分撤销"),
 }
 
 TEXTS: Final[dict[str, Text]] = (
-    _FORM | _SESSION | _REACH | {wire_name(reason): text for reason, text in _ENGINE.items()}
+    _FORM
+    | _SESSION
+    | _REACH
+    | {wire_name(each): _ENGINE[each]._replace(fix=fix_code(each)) for each in _ENGINE}
 )
 
 # Which field a reason is about; where an op spells it differently, the second table wins.
@@ -213,9 +298,20 @@ _PATHS: Final = {
     Reason.INSTRUMENT_HALTED: "$.instrument",
     Reason.INSTRUMENT_OPEN: "$.instrument",
     Reason.UNKNOWN_PHASE: "$.phase",
+    Reason.CONTINUOUS_PHASE_ONLY: "$.instrument",
+    Reason.AUCTION_PHASE_ONLY: "$.time_in_force",
+    Reason.NO_CANCEL_PHASE: "$.instrument",
+    Reason.FORBIDDEN_BY_PROFILE: "$.instrument",
     Reason.UNKNOWN_SIDE: "$.side",
     Reason.UNSUPPORTED_ORDER_TYPE: "$.type",
     Reason.UNSUPPORTED_TIME_IN_FORCE: "$.time_in_force",
+    Reason.UNSUPPORTED_SELF_TRADE_MODE: "$.self_trade_mode",
+    Reason.INVALID_DISPLAY_QUANTITY: "$.display_quantity",
+    Reason.INVALID_MINIMUM_QUANTITY: "$.min_quantity",
+    Reason.INVALID_STOP_PRICE: "$.stop_price",
+    Reason.INVALID_EXPIRY: "$.expire_at",
+    Reason.NO_LIQUIDITY: "$.instrument",
+    Reason.POST_ONLY_WOULD_TRADE: "$.price",
     Reason.NOT_BOOK: "$.instrument",
     Reason.NOT_LISTED: "$.order_id",
     Reason.PRICE_OFF_TICK: "$.price",
@@ -258,5 +354,5 @@ def text_of(code: str, detail: str = "") -> Text:
     if known is None:
         return Text(detail or code, detail or code)
     if detail:
-        return Text(f"{known.english} ({detail})", f"{known.chinese}({detail})", known.retry)
+        return known._replace(english=f"{known.english} ({detail})", chinese=f"{known.chinese}({detail})")
     return known

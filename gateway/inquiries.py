@@ -51,13 +51,15 @@ def open_orders(message: messages.OpenOrders, answer: Records) -> answers.OpenOr
 
 
 def _open_order(row: tuple[Any, ...]) -> answers.OpenOrder:
-    (_, _, _, side, _, _, _, _, instrument, _, version, _, _, _, order_id, client_order_id, price,
-     quantity_kg, leaves_kg, cum_kg, lot) = row  # fmt: skip
+    (_, _, _, side, order_type, time_in_force, _, _, _, instrument, _, version, _, _, _, order_id,
+     client_order_id, price, quantity_kg, leaves_kg, cum_kg, lot) = row  # fmt: skip
     return answers.OpenOrder(
         order_id=str(order_id),
         client_order_id=codec.client_order_id_text(client_order_id),
         instrument=codec.INSTRUMENT_CODES[instrument],
         side=codec.SIDES[side],
+        type=codec.ORDER_TYPE_NAMES[order_type],
+        time_in_force=codec.TIME_IN_FORCE_NAMES[time_in_force],
         price=money_text(price),
         quantity=tonnes_text(quantity_kg),
         leaves=tonnes_text(leaves_kg),
@@ -126,16 +128,16 @@ def listings(message: messages.Listings, answer: Records, directory: Directory) 
     rows, more = _page(live, start, message.limit)
     found = []
     for row in _ORDERS(rows):
-        known = directory.lots.get(row[20])
+        known = directory.lots.get(row[21])
         found.append(
             answers.Listing(
-                order_id=str(row[14]),
-                version=row[10],
+                order_id=str(row[15]),
+                version=row[11],
                 side=codec.SIDES[row[3]],
-                price=money_text(row[16]),
-                leaves=tonnes_text(row[18]),
-                member=row[9],
-                lot=str(row[20]) if row[20] else "",
+                price=money_text(row[17]),
+                leaves=tonnes_text(row[19]),
+                member=row[10],
+                lot=str(row[21]) if row[21] else "",
                 warehouse=known.warehouse if known else "",
                 units=known.units if known else 0,
             )

@@ -18,10 +18,12 @@ Name = Annotated[str, msgspec.Meta(max_length=256)]
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 RequestId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 Side = Literal["buy", "sell"]
-TimeInForceName = Literal["day", "ioc"]
+OrderTypeName = Literal["limit", "market", "stop", "stop_limit", "market_to_limit"]
+TimeInForceName = Literal["day", "gtc", "at_open", "ioc", "fok", "gtd", "continuous_only"]
+SelfTradeName = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement", "allow"]
 ModeName = Literal["book", "listed"]
-Channel = Literal["depth", "trades", "private"]
-PhaseName = Literal["closed", "halted", "continuous"]
+Channel = Literal["depth", "bbo", "trades", "indicative", "private"]
+PhaseName = Literal["closed", "halted", "continuous", "pre_open", "auction", "no_cancel"]
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", kw_only=True):
@@ -44,16 +46,22 @@ class Ping(Request, tag="ping"):
 
 
 class NewOrder(Request, tag="new_order"):
-    """Place an order; a sell names the lot that covers it."""
+    """Place an order (semantics B); a sell names the lot that covers it."""
 
     client_order_id: str
     instrument: str
     side: Side
-    price: str
     quantity: str
-    type: Literal["limit"] = "limit"
+    price: str = ""
+    type: OrderTypeName = "limit"
     time_in_force: TimeInForceName = "day"
     lot: str = ""
+    stop_price: str = ""
+    display_quantity: str = ""
+    min_quantity: str = ""
+    post_only: bool = False
+    self_trade_mode: SelfTradeName = "cancel_newest"
+    expire_at: str = ""
 
 
 class CancelOrder(Request, tag="cancel_order"):
@@ -61,6 +69,24 @@ class CancelOrder(Request, tag="cancel_order"):
 
     order_id: str = ""
     client_order_id: str = ""
+
+
+class ReplaceOrder(Request, tag="replace_order"):
+    """Change a live order's price, stop or quantity: its new total, or what is to be left (semantics C1)."""
+
+    order_id: str = ""
+    client_order_id: str = ""
+    price: str = ""
+    stop_price: str = ""
+    quantity: str = ""
+    leaves: str = ""
+
+
+class MassCancel(Request, tag="mass_cancel"):
+    """Cancel the member's live orders: all, or those of an instrument, of a side, of both (semantics C5)."""
+
+    instrument: str | None = None
+    side: Side | None = None
 
 
 class Pick(Request, tag="pick"):
@@ -167,7 +193,7 @@ class Withdraw(Request, tag="withdraw"):
 
 
 class SetPhase(Request, tag="set_phase"):
-    """Open, halt or close one instrument, or all."""
+    """Move one instrument, or all, to a phase (semantics E1)."""
 
     phase: PhaseName
     instrument: str | None = None
@@ -199,7 +225,7 @@ class ResumeFrom(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Subscribe(Request, tag="subscribe"):
-    """Join a channel: depth and trades of instruments, or the member's private stream."""
+    """Join a channel: a public one of instruments, or the member's private stream."""
 
     channel: Channel
     instruments: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
@@ -213,7 +239,7 @@ class Unsubscribe(Request, tag="unsubscribe"):
     instruments: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
 
 
-OrderRequest = NewOrder | CancelOrder | Pick
+OrderRequest = NewOrder | CancelOrder | ReplaceOrder | MassCancel | Pick
 OperatorRequest = SetPhase | SetReference | RollDay | SetClock
 CommandRequest = OrderRequest | OperatorRequest
 QueryRequest = OpenOrders | Balances | Lots | Listings | Instruments

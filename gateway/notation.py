@@ -6,7 +6,7 @@
 "2015-07-08T01:00:00.000000Z"           <-   1436317200000000000 ns
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -19,6 +19,8 @@ INTEGER_MAX: Final = 2**63 - 1
 TEXT_CHARACTERS_MAX: Final = 24  # longer than any permitted number
 CACHE_ENTRIES_MAX: Final = 4096  # prices and quantities repeat; each cache is bounded by this
 NS_PER_S: Final = 1_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def parse_decimal(text: str, digits: int, path: str, maximum: int) -> int:
@@ -43,15 +45,30 @@ def parse_decimal(text: str, digits: int, path: str, maximum: int) -> int:
 
 
 @lru_cache(CACHE_ENTRIES_MAX)
-def parse_price(text: str) -> int:
+def parse_price(text: str, path: str = "$.price") -> int:
     """Fen per tonne of a price in CNY per tonne."""
-    return parse_decimal(text, FEN_DIGITS, "$.price", PRICE_MAX_FEN_PER_TONNE)
+    return parse_decimal(text, FEN_DIGITS, path, PRICE_MAX_FEN_PER_TONNE)
 
 
 @lru_cache(CACHE_ENTRIES_MAX)
-def parse_quantity(text: str) -> int:
+def parse_quantity(text: str, path: str = "$.quantity") -> int:
     """Kilograms of a quantity in tonnes."""
-    return parse_decimal(text, KG_DIGITS, "$.quantity", QUANTITY_MAX_KG)
+    return parse_decimal(text, KG_DIGITS, path, QUANTITY_MAX_KG)
+
+
+def parse_time(text: str, path: str) -> int:
+    """Unix nanoseconds of an RFC 3339 time with its offset, to the microsecond.
+
+    Raises Refusal `invalid_time` for anything else and for times before 1970 or beyond 2**63 ns.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        time_ns = (moment - _EPOCH) // _MICROSECOND * 1000  # a time without an offset cannot be subtracted
+    except (ValueError, TypeError, OverflowError):
+        raise Refusal("invalid_time", path) from None
+    if not 0 < time_ns <= INTEGER_MAX:
+        raise Refusal("invalid_time", path)
+    return time_ns
 
 
 def parse_amount(text: str) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from engine.instruments import FEE_FEN_PER_TONNE
 from engine.money import amount_fen, fee_fen
 from engine.records import CASH, LOT, ORDER, RECORD_BYTES, TRADE, Records
-from engine.vocabulary import Event, Reason, TimeInForce, wire_name
+from engine.vocabulary import Event, Flag, Reason, Side, wire_name
 from gateway import codec, pushes
 from gateway.notation import money_text, time_text, tonnes_text
 from gateway.outbox import text_frame
@@ -24,14 +24,18 @@ from gateway.session import Session
 HELD_EVENTS_MAX: Final = 10_000  # of one stream while it catches up
 ACCOUNTS_MAX: Final = 1 << 20  # account numbers below this can be served
 _KIND_OFFSET: Final = int(ORDER.fields["kind"][1])  # type: ignore[index]
-_ORDER_KINDS: Final = {int(Event.ACCEPTED), int(Event.CANCELED)}
+_CHANGES: Final[dict[int, Any]] = {
+    int(kind): wire_name(kind)
+    for kind in (Event.ACCEPTED, Event.REPLACED, Event.TRIGGERED, Event.REFRESHED, Event.CANCELED)
+}
 _CASH_KINDS: Final = {int(Event.ACCOUNT_OPENED), int(Event.DEPOSITED), int(Event.WITHDRAWN)}
 _LOT_KINDS: Final = {int(Event.LOT_REGISTERED), int(Event.LOT_WITHDRAWN)}
-_TRADE: Final = int(Event.TRADE)
-_CANCELED: Final = int(Event.CANCELED)
+_TRADE, _PREVENTED = int(Event.TRADE), int(Event.PREVENTED)
+_PAIRS: Final = (_TRADE, _PREVENTED)  # the kinds that concern two orders
+_CANCELED, _REFRESHED = int(Event.CANCELED), int(Event.REFRESHED)
+_IN_AUCTION: Final = int(Flag.IN_AUCTION)
 _EVENT_NAMES: Final = {int(kind): wire_name(kind) for kind in Event}
 _REASON_NAMES: Final = {int(reason): wire_name(reason) for reason in Reason} | {0: ""}
-_TIME_IN_FORCE_NAMES: Final[dict[int, Any]] = {int(TimeInForce.DAY): "day", int(TimeInForce.IOC): "ioc"}
 _order: Final = codec.record_struct(ORDER, *codec.ORDER_FIELDS).unpack_from
 _trade: Final = codec.record_struct(TRADE, *codec.TRADE_FIELDS).unpack_from
 _cash: Final = codec.record_struct(CASH, *codec.CASH_FIELDS).unpack_from
@@ -41,12 +45,13 @@ Change = tuple[int, int, pushes.PrivateEvent]  # account, account_sequence, even
 
 
 def changes(rows: bytes) -> Iterator[Change]:
-    """What EVENT rows mean to the accounts concerned: a trade concerns both parties, a rejection nobody."""
+    """What EVENT rows mean to the accounts concerned: a trade or a prevention concerns both parties, a
+    rejection nobody."""
     for offset in range(0, len(rows), RECORD_BYTES):
         kind = rows[offset + _KIND_OFFSET]
-        if kind == _TRADE:
-            yield from _fills(_trade(rows, offset))
-        elif kind in _ORDER_KINDS:
+        if kind in _PAIRS:
+            yield from _pair(_trade(rows, offset))
+        elif kind in _CHANGES:
             yield _order_change(_order(rows, offset))
         elif kind in _CASH_KINDS:
             yield _cash_change(_cash(rows, offset))
@@ -55,20 +60,24 @@ def changes(rows: bytes) -> Iterator[Change]:
 
 
 def _order_change(row: tuple[Any, ...]) -> Change:
-    (sequence, time_ns, kind, side, time_in_force, _, reason, _, instrument, account, _, _, account_sequence,
-     _, order_id, client_order_id, price, quantity_kg, leaves_kg, cum_kg, lot) = row  # fmt: skip
+    (sequence, time_ns, kind, side, order_type, time_in_force, _, reason, _, instrument, account, version, _,
+     account_sequence, _, order_id, client_order_id, price, quantity_kg, leaves_kg, cum_kg,
+     lot) = row  # fmt: skip
     return account, account_sequence, pushes.OrderEvent(
         member=account,
         account_sequence=account_sequence,
         sequence=sequence,
         time=time_text(time_ns),
         time_ns=time_ns,
+        change=_CHANGES[kind],
         status=_status(kind, quantity_kg, cum_kg),
         order_id=str(order_id),
         client_order_id=codec.client_order_id_text(client_order_id),
+        version=version,
         instrument=codec.INSTRUMENT_CODES[instrument],
         side=codec.SIDES[side],
-        time_in_force=_TIME_IN_FORCE_NAMES.get(time_in_force, "day"),
+        type=codec.ORDER_TYPE_NAMES[order_type],
+        time_in_force=codec.TIME_IN_FORCE_NAMES[time_in_force],
         price=money_text(price),
         quantity=tonnes_text(quantity_kg),
         leaves=tonnes_text(leaves_kg),
@@ -83,16 +92,21 @@ def _status(kind: int, quantity_kg: int, cum_kg: int) -> Any:
         return "canceled"
     if cum_kg == 0:
         return "new"
+    if kind == _REFRESHED:  # its quantity is the slice's
+        return "partially_filled"
     return "filled" if cum_kg == quantity_kg else "partially_filled"
 
 
-def _fills(row: tuple[Any, ...]) -> list[Change]:
-    (_, _, side, _, account, counter_account, account_sequence, counter_sequence, order_id, counter_order_id,
-     _, _, _, leaves_kg, counter_leaves_kg, _) = row  # fmt: skip
-    taker = _fill(row, "taker", side, account, account_sequence, order_id, leaves_kg, counter_account)
-    maker = _fill(
+def _pair(row: tuple[Any, ...]) -> list[Change]:
+    """What two orders met for, once from each side: the incoming one's, then the resting one's."""
+    (_, _, kind, side, flags, _, account, counter_account, account_sequence, counter_sequence, order_id,
+     counter_order_id, _, _, _, leaves_kg, counter_leaves_kg, _) = row  # fmt: skip
+    roles = ("auction", "auction") if flags & _IN_AUCTION else ("taker", "maker")
+    tell = _fill if kind == _TRADE else _prevention
+    incoming = tell(row, roles[0], side, account, account_sequence, order_id, leaves_kg, counter_account)
+    resting = tell(
         row,
-        "maker",
+        roles[1],
         1 - side,
         counter_account,
         counter_sequence,
@@ -100,7 +114,7 @@ def _fills(row: tuple[Any, ...]) -> list[Change]:
         counter_leaves_kg,
         account,
     )
-    both = [taker, maker]
+    both = [incoming, resting]
     return sorted(both, key=_by_account_sequence) if account == counter_account else both
 
 
@@ -118,7 +132,8 @@ def _fill(
     leaves_kg: int,
     counterparty: int,
 ) -> Change:
-    sequence, time_ns, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _, lot = row
+    (sequence, time_ns, _, _, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _,
+     lot) = row  # fmt: skip
     return account, account_sequence, pushes.FillEvent(
         member=account,
         account_sequence=account_sequence,
@@ -137,6 +152,35 @@ def _fill(
         fee=money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE))),
         lot=str(lot) if lot else "",
         counterparty=counterparty,
+    )  # fmt: skip
+
+
+def _prevention(
+    row: tuple[Any, ...],
+    role: Any,
+    side: int,
+    account: int,
+    account_sequence: int,
+    order_id: int,
+    leaves_kg: int,
+    counterparty: int,
+) -> Change:
+    (sequence, time_ns, _, _, _, instrument, _, _, _, _, incoming_id, resting_id, _, price, quantity_kg, _, _,
+     lot) = row  # fmt: skip
+    return account, account_sequence, pushes.PreventedEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        order_id=str(order_id),
+        counter_order_id=str(resting_id if order_id == incoming_id else incoming_id),
+        instrument=codec.INSTRUMENT_CODES[instrument],
+        side=codec.SIDES[side],
+        price=money_text(price),
+        quantity=tonnes_text(quantity_kg),
+        leaves=tonnes_text(leaves_kg),
+        lot=str(lot) if side == Side.SELL else "",
     )  # fmt: skip
 
 
@@ -241,7 +285,8 @@ class PrivateStreams:
         """Which of a batch of events concern an account with a stream: its own, and a trade's resting
         side."""
         account = np.minimum(events["account"], ACCOUNTS_MAX)
-        counter = np.where(events["kind"] == _TRADE, np.minimum(events["counter_account"], ACCOUNTS_MAX), -1)
+        paired = np.isin(events["kind"], _PAIRS)
+        counter = np.where(paired, np.minimum(events["counter_account"], ACCOUNTS_MAX), -1)
         return np.asarray(self._served[account] | self._served[counter])
 
     def apply(self, rows: bytes) -> list[Session]:

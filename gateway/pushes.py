@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.answers import Error
-from gateway.messages import Side, TimeInForceName
+from gateway.messages import OrderTypeName, Side, TimeInForceName
 
 
 class Hello(msgspec.Struct, kw_only=True, tag_field="channel", tag="hello"):
@@ -61,13 +61,40 @@ class Depth(msgspec.Struct, kw_only=True, tag_field="channel", tag="depth"):
     checksum: int
 
 
+class Bbo(msgspec.Struct, kw_only=True, tag_field="channel", tag="bbo"):
+    """The best bid and the best ask, each time that one of them has changed; null: that side is empty."""
+
+    instrument: str
+    sequence: int
+    time: str
+    time_ns: int
+    bid: Level | None
+    ask: Level | None
+
+
+class Indicative(msgspec.Struct, kw_only=True, tag_field="channel", tag="indicative"):
+    """What the call auction would do now, or (uncrossed) what it did (semantics E4)."""
+
+    type: Literal["indicative", "uncrossed"]
+    instrument: str
+    price: str | None
+    quantity: str
+    surplus: str
+    surplus_side: Side | None
+    reference: str
+    sequence: int
+    time: str
+    time_ns: int
+
+
 class PublicTrade(msgspec.Struct, kw_only=True):
-    """One trade; `side` is the incoming order's."""
+    """One trade; `side` is the incoming order's (in an auction none came in: it says buy)."""
 
     match_id: str
     price: str
     quantity: str
     side: Side
+    auction: bool
     sequence: int
     time: str
     time_ns: int
@@ -94,13 +121,16 @@ class PrivateEvent(msgspec.Struct, kw_only=True, tag_field="event"):
 
 
 class OrderEvent(PrivateEvent, tag="order", kw_only=True):
-    """An order was accepted, or what was left of it was canceled (`reason` says why)."""
+    """Something happened to an order (`change`); when what was left was canceled, `reason` says why."""
 
+    change: Literal["accepted", "replaced", "triggered", "refreshed", "canceled"]
     status: Literal["new", "partially_filled", "filled", "canceled"]
     order_id: str
     client_order_id: str
+    version: int
     instrument: str
     side: Side
+    type: OrderTypeName
     time_in_force: TimeInForceName
     price: str
     quantity: str
@@ -117,7 +147,7 @@ class FillEvent(PrivateEvent, tag="fill", kw_only=True):
     order_id: str
     instrument: str
     side: Side
-    role: Literal["maker", "taker"]
+    role: Literal["maker", "taker", "auction"]
     price: str
     quantity: str
     leaves: str
@@ -125,6 +155,19 @@ class FillEvent(PrivateEvent, tag="fill", kw_only=True):
     fee: str
     lot: str
     counterparty: int
+
+
+class PreventedEvent(PrivateEvent, tag="prevented", kw_only=True):
+    """Two orders of one company group met and both lost `quantity` instead of trading (semantics D1)."""
+
+    order_id: str
+    counter_order_id: str
+    instrument: str
+    side: Side
+    price: str
+    quantity: str
+    leaves: str
+    lot: str
 
 
 class CashEvent(PrivateEvent, tag="cash", kw_only=True):

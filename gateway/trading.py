@@ -1,12 +1,15 @@
 """The trading desk: commands out, acknowledgements in.
 
-Law: the response to a command is its first event, which the engine releases only when the command is
-durable; the gateway answers nothing by itself. The tag that the engine echoes (gateway number << 48 |
-request number) finds the waiting request. Per order this costs one decode, one pack, one dictionary entry
-and one encode.
+Law: the response to a command is its first event (of a mass cancel the last, which counts what it canceled),
+which the engine releases only when the command is durable; the gateway answers nothing by itself. The tag
+that the engine echoes (gateway number << 48 | request number) finds the waiting request. Per order this costs
+one decode, one pack, one dictionary entry and one encode.
 """
 
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from engine.records import EVENT, ORDER, Records
 from engine.vocabulary import Event, Flag
@@ -18,16 +21,20 @@ from gateway.session import IN_FLIGHT_MAX, Session
 TAG_BITS: Final = 48
 _REQUEST_MASK: Final = (1 << TAG_BITS) - 1
 _ACCEPTED, _REJECTED, _CANCELED = int(Event.ACCEPTED), int(Event.REJECTED), int(Event.CANCELED)
-_DUPLICATE: Final = int(Flag.DUPLICATE)
+_REPLACED, _ORDERS_CANCELED = int(Event.REPLACED), int(Event.ORDERS_CANCELED)
+_DUPLICATE, _KEPT_PLACE = int(Flag.DUPLICATE), int(Flag.KEPT_PLACE)
 _REFUSED_ROWS: Final = codec.record_struct(EVENT, "reason", "tag").iter_unpack
 _ANSWER_FIELDS: Final = (
-    "sequence", "time_ns", "kind", "flags", "reason", "tag", "amount_fen", "order_id", "client_order_id_0",
+    "sequence", "time_ns", "kind", "flags", "reason", "listing_version", "tag", "amount_fen", "order_id",
+    "client_order_id_0",
     "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg",
 )  # fmt: skip
 _ANSWER_ROWS: Final = codec.record_struct(ORDER, *_ANSWER_FIELDS).iter_unpack
 _ENCODERS: Final[dict[type, Any]] = {
     messages.NewOrder: codec.new_order,
     messages.CancelOrder: codec.cancel_order,
+    messages.ReplaceOrder: codec.replace_order,
+    messages.MassCancel: codec.mass_cancel,
     messages.Pick: codec.pick,
     messages.SetPhase: codec.set_phase,
     messages.SetReference: codec.set_reference,
@@ -66,12 +73,15 @@ class TradingDesk:
         return commands
 
     def answer(self, rows: bytes) -> None:
-        """Answer the requests whose first event is among these rows."""
+        """Answer the requests whose telling event is among these rows."""
         waiting = self._waiting
         for row in _ANSWER_ROWS(rows):
-            found = waiting.pop(row[5], None)
+            found = waiting.pop(row[6], None)
             if found is not None:
                 session, message, received_ns = found
+                if row[2] == _CANCELED and type(message) is messages.MassCancel:
+                    waiting[row[6]] = found  # the count comes behind the cancels
+                    continue
                 session.in_flight -= 1
                 session.outbox.send(codec.encode(_response(row, message, received_ns)))
 
@@ -91,6 +101,11 @@ class TradingDesk:
         self._waiting.clear()
         self._commands.clear()
 
+    def tells(self, batch: Records) -> npt.NDArray[np.bool_]:
+        """Which events of a batch may answer a request of this gateway."""
+        telling = (batch["index"] == 0) | (batch["kind"] == _ORDERS_CANCELED)
+        return np.asarray((batch["tag"] >> TAG_BITS == self.number) & telling)
+
     @property
     def waiting(self) -> int:
         """How many requests wait for their event."""
@@ -104,15 +119,17 @@ def rejection(request_id: str | None, refusal: Refusal) -> answers.Rejected:
 
 def error_of(code: str, path: str = "$", detail: str = "") -> answers.Error:
     """The error object of a code."""
-    english, chinese, retry = text_of(code, detail)
-    return answers.Error(code=code, message=english, message_zh=chinese, path=path, retry=retry)
+    text = text_of(code, detail)
+    return answers.Error(
+        code=code, message=text.english, message_zh=text.chinese, path=path, retry=text.retry
+    )
 
 
 def _response(
     row: tuple[Any, ...], message: messages.CommandRequest, received_ns: int
 ) -> answers.CommandAnswer:
-    (sequence, time_ns, kind, flags, reason, _, amount_fen, order_id, client_order_id, price, quantity_kg,
-     leaves_kg, cum_kg) = row  # fmt: skip
+    (sequence, time_ns, kind, flags, reason, version, _, amount_fen, order_id, client_order_id, price,
+     quantity_kg, leaves_kg, cum_kg) = row  # fmt: skip
     if kind == _REJECTED:
         return _rejected(message, sequence, time_ns, reason, flags, received_ns)
     if kind == _ACCEPTED:
@@ -140,7 +157,22 @@ def _response(
         "sequenced_at": time_text(time_ns),
         "sequenced_at_ns": time_ns,
     }
-    if kind == _CANCELED and type(message) is messages.CancelOrder:
+    if kind == _REPLACED:
+        return answers.OrderReplaced(
+            id=message.id,
+            order_id=str(order_id),
+            client_order_id=codec.client_order_id_text(client_order_id),
+            version=version,
+            kept_place=flags & _KEPT_PLACE != 0,
+            price=money_text(price),
+            quantity=tonnes_text(quantity_kg),
+            leaves=tonnes_text(leaves_kg),
+            cum=tonnes_text(cum_kg),
+            **stamps,
+        )
+    if kind == _ORDERS_CANCELED:
+        return answers.MassCanceled(id=message.id, canceled=quantity_kg, **stamps)
+    if kind == _CANCELED and type(message) in (messages.CancelOrder, messages.ReplaceOrder):
         return answers.OrderCanceled(
             id=message.id,
             order_id=str(order_id),
@@ -158,6 +190,8 @@ def _rejected(
     path = reason_path(reason, _FIELDS[type(message)])
     if path == "$.order_id" and not getattr(message, "order_id", ""):
         path = "$.client_order_id"
+    elif path == "$.quantity" and isinstance(message, messages.ReplaceOrder) and message.leaves:
+        path = "$.leaves"
     answer = answers.Rejected(
         id=message.id,
         error=error_of(reason_code(reason), path),
@@ -167,7 +201,7 @@ def _rejected(
         sequenced_at=time_text(time_ns),
         sequenced_at_ns=time_ns,
     )
-    if type(message) in (messages.NewOrder, messages.CancelOrder, messages.Pick):
+    if "client_order_id" in _FIELDS[type(message)]:
         answer.client_order_id = message.client_order_id  # type: ignore[union-attr]
         answer.duplicate = flags & _DUPLICATE != 0
     return answer

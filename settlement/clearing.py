@@ -2,7 +2,7 @@
 
     EVENT array ─▶ check order ─▶ fills ─▶ contracts, transitions, P2, P3, goods LISTED -> CONTRACT
                                ├▶ cash ──▶ P0
-                               ├▶ lots, sell orders ─▶ G1..G4 (RECEIPT, FREE, LISTED)
+                               ├▶ lots, sell orders, preventions ─▶ G1..G4 (RECEIPT, FREE, LISTED)
                                └▶ answers to the outbox, accounts and lots that are new
 
 Law: the result is a function of the events and the venue's terms alone, so the same events give the same
@@ -292,13 +292,18 @@ def _cash(events: Records) -> Entries:
 
 
 def _goods(events: Records) -> tuple[Entries, ...]:
-    """G1-G4: the moves of goods that are not fills. A repeat of an order (DUPLICATE) moves nothing."""
+    """G1-G4: the moves of goods that are not fills. A repeat of an order (DUPLICATE) moves nothing.
+
+    A prevention names the seller's lot whoever came in, and one of its two orders is always the sell (D1).
+    """
     kind, sells = events["kind"], events["side"] == Side.SELL
     first = events["flags"] & Flag.DUPLICATE == 0
     return (
         _move(events, kind == Event.LOT_REGISTERED, Posting.G1, Goods.RECEIPT, Goods.FREE),
         _move(events, (kind == Event.ACCEPTED) & sells & first, Posting.G2, Goods.FREE, Goods.LISTED),
         _move(events, (kind == Event.CANCELED) & sells, Posting.G3, Goods.LISTED, Goods.FREE),
+        _move(events, kind == Event.PREVENTED, Posting.G3, Goods.LISTED, Goods.FREE),
+        *_replaced(select(events, (kind == Event.REPLACED) & sells)),
         _move(events, kind == Event.LOT_WITHDRAWN, Posting.G4, Goods.FREE, Goods.RECEIPT),
     )
 
@@ -308,6 +313,21 @@ def _move(events: Records, mask: Mask, posting: Posting, source: Goods, target: 
     moved = select(events, mask).view(ORDER)  # lot and quantity_kg stand where LOT has them
     lot = moved["lot"]
     return _plain(moved, posting, account(lot, source), account(lot, target), moved["quantity_kg"])
+
+
+def _replaced(sells: Records) -> tuple[Entries, ...]:
+    """A replaced sell lists more of its lot, or gives some back: `change_kg`, before its fills (semantics C1)."""
+    change = sells.view(ORDER)["change_kg"]
+    moves = (
+        (change > 0, Posting.G2, Goods.FREE, Goods.LISTED),
+        (change < 0, Posting.G3, Goods.LISTED, Goods.FREE),
+    )
+    entries = []
+    for mask, posting, source, target in moves:
+        moved = select(sells, mask).view(ORDER)
+        debit, credit = account(moved["lot"], source), account(moved["lot"], target)
+        entries.append(_plain(moved, posting, debit, credit, np.abs(moved["change_kg"])))
+    return tuple(entries)
 
 
 def _plain(events: Records, posting: Posting, debit: Int64s, credit: Int64s, amount: Int64s) -> Entries:

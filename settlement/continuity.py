@@ -48,9 +48,9 @@ class Continuity:
 
 def _counted(events: Records) -> tuple[Int64s, Int64s]:
     """(account, account sequence) of both parties of every event that has one, sorted by both."""
-    trades = events.view(TRADE)[events["kind"] == Event.TRADE]
-    account = np.concatenate([events["account"], trades["counter_account"]]).astype(np.int64)
-    sequence = np.concatenate([events["account_sequence"], trades["counter_account_sequence"]])
+    pairs = events.view(TRADE)[np.isin(events["kind"], (Event.TRADE, Event.PREVENTED))]
+    account = np.concatenate([events["account"], pairs["counter_account"]]).astype(np.int64)
+    sequence = np.concatenate([events["account_sequence"], pairs["counter_account_sequence"]])
     counted = (account > 0) & (sequence > 0)
     account, sequence = account[counted], sequence[counted]
     order = np.lexsort((sequence, account))

@@ -71,8 +71,8 @@ class Posting(IntEnum):
     P2 = 2  # fill
     P3 = 3  # payment
     G1 = 101  # goods registered
-    G2 = 102  # listed by a sell order
-    G3 = 103  # free again: the order ended
+    G2 = 102  # listed by a sell order, or by one that was replaced by a larger
+    G3 = 103  # free again: the order ended, shrank, or met its own
     G4 = 104  # taken back by their owner
 
 

@@ -32,7 +32,8 @@ HEARTBEAT_SECONDS: Final = 10.0
 # Asking again cannot do it twice: a client order id or a natural key names it, or it changes nothing.
 REPEATABLE: Final = frozenset(
     {
-        "new_order", "pick", "cancel_order", "open_orders", "balances", "lots", "listings", "instruments",
+        "new_order", "pick", "cancel_order", "mass_cancel", "open_orders", "balances", "lots", "listings",
+        "instruments",
         "contracts", "entries", "ping", "add_member", "register_lot", "deposit", "withdraw", "set_phase",
         "set_reference", "set_clock", "subscribe", "unsubscribe",
     }

@@ -96,12 +96,13 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
         "unknown_key", "wrong_signature", "stale_timestamp",
     ),
     PermissionDenied: (
-        "scope_missing", "unknown_account",
+        "scope_missing", "unknown_account", "account_blocked", "unknown_session",
     ),
     BadRequest: (
         "malformed_json", "not_text", "frame_too_large", "unknown_op", "unknown_field",
         "missing_field", "wrong_type", "invalid_value", "invalid_decimal", "invalid_id",
-        "invalid_client_order_id", "order_not_named",
+        "invalid_client_order_id", "order_not_named", "invalid_time", "price_not_for_type", "quantity_twice",
+        "nothing_to_replace",
         "missing_client_order_id", "resume_ahead", "unknown_contract",
     ),
     BadSymbol: (
@@ -114,7 +115,9 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
         "price_off_tick", "price_exceeds_band", "quantity_off_step", "quantity_below_minimum",
         "exceeds_limit", "whole_lot_only", "not_listed", "not_book", "unknown_side",
         "unsupported_order_type", "unsupported_time_in_force", "stale_version", "own_listing",
-        "unknown_lot", "lot_of_other_instrument",
+        "unknown_lot", "lot_of_other_instrument", "unsupported_self_trade_mode", "invalid_display_quantity",
+        "invalid_minimum_quantity", "invalid_stop_price", "invalid_expiry", "post_only_would_trade",
+        "forbidden_by_profile",
     ),
     OrderNotFound: (
         "unknown_order", "too_late",
@@ -124,10 +127,11 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     ),
     OperationRejected: (
         "day_full", "live_orders_full", "accounts_full", "lots_full", "levels_full",
-        "instrument_open", "clock_not_stepped", "after_ended",
+        "instrument_open", "clock_not_stepped", "after_ended", "no_liquidity", "sessions_full",
     ),
     MarketClosed: (
-        "instrument_closed", "instrument_halted",
+        "instrument_closed", "instrument_halted", "continuous_phase_only", "auction_phase_only",
+        "no_cancel_phase",
     ),
     ExchangeNotAvailable: (
         "engine_unavailable", "settlement_unavailable", "directory_unavailable", "shutting_down",

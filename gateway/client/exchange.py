@@ -105,11 +105,11 @@ class Client(Connection):
         type: str,
         side: str,
         amount: Amount,
-        price: Amount,
+        price: Amount | None = None,
         params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Place an order; `params`: clientOrderId, lot (of a sell), timeInForce ("DAY", "IOC"). Durable on
-        return."""
+        """Place an order; durable on return. `params`: clientOrderId, lot (of a sell), timeInForce ("GTC"),
+        stopPrice, displayAmount, minAmount, postOnly, selfTradeMode, expireAt (RFC 3339)."""
         extra = params or {}
         answer = await self.request(
             "new_order",
@@ -117,12 +117,39 @@ class Client(Connection):
             instrument=symbol,
             side=side,
             type=type,
-            price=str(price),
             quantity=str(amount),
             time_in_force=str(extra.get("timeInForce", "day")).lower(),
             lot=str(extra.get("lot", "")),
+            **shapes.order_fields(price, extra),
         )
         return shapes.order(answer, symbol, side)
+
+    async def edit_order(
+        self,
+        id: str,
+        symbol: str | None = None,
+        type: str | None = None,
+        side: str = "",
+        amount: Amount | None = None,
+        price: Amount | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Change an order's total amount, price or params stopPrice; params clientOrderId names it instead
+        of `id`, params remaining is what is to be left. Not repeated by itself: ask on NetworkError."""
+        extra = params or {}
+        fields = {"price": price, "quantity": amount, "stop_price": extra.get("stopPrice")}
+        fields["leaves"] = extra.get("remaining")
+        answer = await self.request(
+            "replace_order",
+            order_id=id,
+            client_order_id=extra.get("clientOrderId", ""),
+            **dict[str, Any]({name: str(value) for name, value in fields.items() if value is not None}),
+        )
+        return shapes.edited(answer, symbol, side)
+
+    async def cancel_all_orders(self, symbol: str | None = None, side: str | None = None) -> int:
+        """Cancel all live orders, of one instrument or side if named. Returns how many that were."""
+        return int((await self.request("mass_cancel", instrument=symbol, side=side))["canceled"])
 
     async def cancel_order(
         self, id: str = "", symbol: str | None = None, params: dict[str, Any] | None = None
@@ -154,15 +181,7 @@ class Client(Connection):
             }
         finally:
             self._canceling.pop(name, None)
-        return {
-            "id": answer["order_id"],
-            "clientOrderId": answer["client_order_id"],
-            "symbol": symbol,
-            "status": "canceled",
-            "filled": Decimal(answer["cum"]),
-            "remaining": Decimal(0),
-            "info": answer,
-        }
+        return shapes.canceled(answer, symbol)
 
     async def _catch_up(self, name: tuple[str, str]) -> None:
         """Wait until the private stream, if it is watched, tells of the cancel or has no more to tell."""

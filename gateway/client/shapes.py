@@ -49,6 +49,40 @@ def order(row: dict[str, Any], symbol: str | None, side: str) -> dict[str, Any]:
     }
 
 
+_ORDER_PARAMS = {
+    "stopPrice": "stop_price", "displayAmount": "display_quantity", "minAmount": "min_quantity",
+    "postOnly": "post_only", "selfTradeMode": "self_trade_mode", "expireAt": "expire_at",
+}  # fmt: skip
+
+
+def order_fields(price: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """The fields of new_order that some orders have and others have not; decimals become strings."""
+    given = {"price": price} | {field: params.get(name) for name, field in _ORDER_PARAMS.items()}
+    return {
+        field: value if isinstance(value, bool) else str(value)
+        for field, value in given.items()
+        if value is not None
+    }
+
+
+def edited(answer: dict[str, Any], symbol: str | None, side: str) -> dict[str, Any]:
+    """An order after replace_order, which ends it when nothing is left: then the answer is a cancel's."""
+    return canceled(answer, symbol) if "canceled" in answer else order(answer, symbol, side)
+
+
+def canceled(answer: dict[str, Any], symbol: str | None) -> dict[str, Any]:
+    """An order that cancel_order or replace_order has ended."""
+    return {
+        "id": answer["order_id"],
+        "clientOrderId": answer["client_order_id"],
+        "symbol": symbol,
+        "status": "canceled",
+        "filled": Decimal(answer["cum"]),
+        "remaining": Decimal(0),
+        "info": answer,
+    }
+
+
 def trade(row: dict[str, Any], symbol: str) -> dict[str, Any]:
     """A public trade."""
     return {
@@ -67,7 +101,7 @@ def fill(row: dict[str, Any]) -> dict[str, Any]:
     """A fill of the private stream."""
     return trade(row, row["instrument"]) | {
         "order": row["order_id"],
-        "takerOrMaker": row["role"],
+        "takerOrMaker": row["role"] if row["role"] != "auction" else None,
         "cost": Decimal(row["amount"]),
         "fee": {"cost": Decimal(row["fee"]), "currency": "CNY"},
     }

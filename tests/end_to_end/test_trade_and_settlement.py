@@ -78,3 +78,42 @@ async def test_a_coil_is_picked_whole_and_once(exchange: OwnExchange, http: aioh
     assert report.reconciled
     for trader in (operator, seller, buyer):
         await trader.close()
+
+
+async def test_an_iceberg_a_stop_and_a_replacement_settle(
+    exchange: OwnExchange, http: aiohttp.ClientSession
+) -> None:
+    member, operator, seller, buyer = await members(exchange, http)
+    lot = await operator.ask(
+        lambda client: client.register_lot(member, "R-1", REBAR, "LC-SW-A", 24, 2 * TRUCK)
+    )
+    bundle = Decimal("2.490")
+    iceberg = {"lot": lot, "displayAmount": 2 * bundle, "timeInForce": "GTC"}
+    stop = {"stopPrice": "2261"}
+
+    offered = await seller.ask(
+        lambda client: client.create_order(REBAR, "limit", "sell", 10 * bundle, "2260", iceberg)
+    )
+    smaller = await seller.ask(lambda client: client.edit_order(offered["id"], REBAR, amount=8 * bundle))
+    shown = await buyer.ask(lambda client: client.fetch_order_book(REBAR))
+    await seller.ask(
+        lambda client: client.create_order(REBAR, "limit", "sell", 3 * bundle, "2261", {"lot": lot})
+    )
+    waiting = await buyer.ask(
+        lambda client: client.create_order(REBAR, "stop_limit", "buy", 2 * bundle, "2262", stop)
+    )
+    bought = await buyer.ask(lambda client: client.create_order(REBAR, "limit", "buy", 9 * bundle, "2261"))
+    left = await seller.ask(lambda client: client.cancel_all_orders(REBAR))
+    report, books = await proved(exchange.location)
+
+    assert shown["asks"] == [[Decimal("2260.00"), 2 * bundle]]
+    assert (smaller["remaining"], waiting["remaining"], bought["filled"]) == (
+        8 * bundle,
+        2 * bundle,
+        9 * bundle,
+    )
+    assert left == 0, "the triggered stop took what the buy had left"
+    assert sum(each.quantity_kg for each in books.contracts) == 11 * 2490
+    assert report.reconciled
+    for trader in (operator, seller, buyer):
+        await trader.close()

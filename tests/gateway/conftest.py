@@ -13,7 +13,7 @@ import pytest
 
 from engine.location import Location
 from engine.requests import Key, LotRow, MemberRow
-from gateway.codec import encode
+from gateway.codec import INSTRUMENT_NUMBERS, encode
 from gateway.config import Config
 from gateway.engine_feed import SocketConnector
 from gateway.server import Gateway
@@ -22,6 +22,7 @@ from tests.gateway.fake_engine import FakeEngine
 
 OPERATOR, SELLER, BUYER, READER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32, bytes([4]) * 32
 STRANGER = bytes([9]) * 32
+COIL, COIL_NUMBER = "HC5.75-LG", INSTRUMENT_NUMBERS["HC5.75-LG"]  # goods that are listed and picked
 SECONDS = 5.0
 
 

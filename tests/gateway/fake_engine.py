@@ -82,10 +82,10 @@ class FakeEngine:
         self.sequence += 1
         self._emit([dict(row) for row in rows])
 
-    def rest(self, count: int, account: int) -> None:
+    def rest(self, count: int, account: int, instrument: int = 0) -> None:
         """Orders of an account that rest already: buys of 1 t at 2330.00."""
         row = {
-            "account": account, "instrument": 0, "side": Side.BUY, "client_order_id_0": 1,
+            "account": account, "instrument": instrument, "side": Side.BUY, "client_order_id_0": 1,
             "client_order_id_1": 0, "price_fen_per_tonne": 233_000, "quantity_kg": 1000, "lot": 0,
         }  # fmt: skip
         for order_id in range(1 << 22, (count + 1) << 22, 1 << 22):

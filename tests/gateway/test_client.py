@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from engine.vocabulary import Reason, wire_name
 from gateway import client as ccxt
 from gateway.client import Client
 from gateway.client.errors import CLASSES
 from gateway.errors import TEXTS
 from gateway.server import Gateway
-from tests.gateway.conftest import BUYER, SELLER, STRANGER, until
+from tests.gateway.conftest import BUYER, COIL, COIL_NUMBER, SELLER, STRANGER, until
 from tests.gateway.fake_engine import FakeEngine
 
 SYMBOL = "RB12-9-SG"
@@ -61,9 +62,10 @@ async def test_an_order_comes_back_in_ccxt_words(opened: Open) -> None:
 
 
 async def test_every_code_of_the_table_has_an_error_class() -> None:
-    ends_of_orders = {"none", "canceled_by_owner", "ioc_remainder", "day_end"}
+    ends_of_orders = {wire_name(reason) for reason in Reason if reason >= Reason.CANCELED_BY_OWNER}
     operators = {code for code in TEXTS if "exists" in code} | {
         "unsupported_command", "stale_reference", "invalid_terms", "unknown_phase", "sequence_exhausted",
+        "unknown_trade",
     }  # fmt: skip
 
     assert set(TEXTS) - set(CLASSES) - ends_of_orders - operators == set()
@@ -159,7 +161,7 @@ async def test_listings_that_change_while_they_are_read_are_read_again(
 ) -> None:
     monkeypatch.setattr("gateway.client.exchange.PAGE_ROWS_MAX", 2)
     buyer = await opened(BUYER)
-    engine.rest(5, account=1)
+    engine.rest(5, account=1, instrument=COIL_NUMBER)
     asking = buyer.request
 
     async def request(op: str, **fields: Any) -> dict[str, Any]:
@@ -168,7 +170,7 @@ async def test_listings_that_change_while_they_are_read_are_read_again(
         return await asking(op, **fields)
 
     monkeypatch.setattr(buyer, "request", request)
-    listings = await buyer.fetch_listings(SYMBOL)
+    listings = await buyer.fetch_listings(COIL)
 
     assert [int(each["id"]) >> 22 for each in listings] == [1, 3, 4, 5]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.records import COMMAND, EVENT, ORDER, TRADE, client_order_id_words, commands_of
-from engine.vocabulary import Command, Flag, Phase, Side, TimeInForce
+from engine.vocabulary import Command, Flag, OrderType, Phase, ReplaceFlag, SelfTrade, Side, TimeInForce
 from gateway import codec, messages
 from gateway.errors import TEXTS, Refusal
 
@@ -100,7 +100,7 @@ def test_records_and_structs_have_the_same_size() -> None:
         (frame(price=2330.5), "wrong_type", "$.price"),
         (frame(quantity=None), "wrong_type", "$.quantity"),
         (frame(side="hold"), "invalid_value", "$.side"),
-        (frame(type="market"), "invalid_value", "$.type"),
+        (frame(type="twap"), "invalid_value", "$.type"),
         (b'{"op":"subscribe","id":"1","channel":"depth","resume_from":{"x":1}}', "unknown_field",
          "$.resume_from.x"),
         (b'{"op":"set_clock","id":"1","time_ns":99999999999999999999}', "invalid_value", "$.time_ns"),
@@ -162,3 +162,97 @@ def test_the_id_of_a_bad_request_is_found_when_it_has_one() -> None:
     assert codec.request_id_of(frame(leverage=1)) == "1"
     assert codec.request_id_of(b'{"id":{}}') is None
     assert codec.request_id_of(b"{") is None
+
+
+def test_every_term_of_an_order_has_its_field() -> None:
+    message = codec.decode_request(
+        frame(type="stop_limit", time_in_force="gtd", stop_price="2340.00", display_quantity="2.501",
+              min_quantity="5.002", post_only=True, self_trade_mode="decrement",
+              expire_at="2015-07-08T15:00:00.000001+08:00")
+    )  # fmt: skip
+    assert isinstance(message, messages.NewOrder)
+
+    (row,) = codec.commands_from([codec.new_order(message, 5, 99)])
+
+    codes = (OrderType.STOP_LIMIT, TimeInForce.GTD, Flag.POST_ONLY, SelfTrade.DECREMENT)
+    assert tuple(row[["order_type", "time_in_force", "flags", "self_trade_mode"]]) == codes
+    assert tuple(row[["stop_fen_per_tonne", "display_quantity_kg", "minimum_quantity_kg"]]) == (
+        234_000, 2501, 5002,
+    )  # fmt: skip
+    assert row["due_ns"] == 1436338800_000001000
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "path"),
+    [
+        ({"type": "market"}, "price_not_for_type", "$.price"),
+        ({"price": ""}, "missing_field", "$.price"),
+        ({"type": "stop_limit", "stop_price": "x"}, "invalid_decimal", "$.stop_price"),
+        ({"display_quantity": "-1"}, "invalid_decimal", "$.display_quantity"),
+        ({"min_quantity": "1e3"}, "invalid_decimal", "$.min_quantity"),
+        ({"expire_at": "tomorrow"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "2015-07-08T15:00:00"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "1915-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "9999-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
+    ],
+)
+def test_a_term_that_cannot_be_read_is_refused_with_its_path(
+    changed: dict[str, Any], code: str, path: str
+) -> None:
+    message = codec.decode_request(frame(**changed))
+    assert isinstance(message, messages.NewOrder)
+
+    with pytest.raises(Refusal) as refused:
+        codec.new_order(message, 5, 99)
+
+    assert (refused.value.code, refused.value.path) == (code, path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"quantity": "5.002"}, (0, 0, 5002, 0)),
+        ({"leaves": "5.002"}, (ReplaceFlag.BY_LEAVES, 0, 5002, 0)),
+        ({"quantity": "0"}, (ReplaceFlag.BY_LEAVES, 0, 0, 0)),
+        ({"price": "2331", "stop_price": "2340"}, (0, 233_100, 0, 234_000)),
+    ],
+)
+def test_a_replacement_keeps_what_it_does_not_name(fields: dict[str, str], expected: tuple[int, ...]) -> None:
+    (row,) = codec.commands_from(
+        [codec.replace_order(messages.ReplaceOrder(id="1", order_id="9", **fields), 5, 1)]
+    )
+
+    names = ["flags", "price_fen_per_tonne", "quantity_kg", "stop_fen_per_tonne"]
+    assert (tuple(row[names]), row["order_id"], row["kind"]) == (expected, 9, Command.REPLACE_ORDER)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "path"),
+    [
+        ({}, "nothing_to_replace", "$"),
+        ({"quantity": "1", "leaves": "1"}, "quantity_twice", "$.leaves"),
+        ({"price": "0"}, "invalid_value", "$.price"),
+        ({"stop_price": "0.00"}, "invalid_value", "$.stop_price"),
+        ({"client_order_id": "a", "price": "1"}, "order_not_named", "$.order_id"),
+    ],
+)
+def test_a_replacement_that_says_nothing_clear_is_refused(
+    fields: dict[str, str], code: str, path: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        codec.replace_order(messages.ReplaceOrder(id="1", order_id="9", **fields), 5, 1)
+
+    assert (refused.value.code, refused.value.path) == (code, path)
+
+
+def test_a_mass_cancel_names_any_or_one() -> None:
+    rows = codec.commands_from(
+        [
+            codec.mass_cancel(messages.MassCancel(id="1"), 5, 1),
+            codec.mass_cancel(messages.MassCancel(id="1", instrument="RB14-9-SG", side="sell"), 5, 2),
+        ]
+    )
+
+    assert rows[["kind", "side", "instrument", "account"]].tolist() == [
+        (Command.MASS_CANCEL, 255, -1, 5), (Command.MASS_CANCEL, Side.SELL, 1, 5),
+    ]  # fmt: skip

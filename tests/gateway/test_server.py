@@ -10,7 +10,7 @@ from gateway import outbox, server, trading
 from gateway.codec import encode
 from gateway.server import FRAME_BYTES_MAX, Gateway
 from gateway.session import signed_logon
-from tests.gateway.conftest import BUYER, OPERATOR, SELLER, STRANGER, Connect, order, until
+from tests.gateway.conftest import BUYER, COIL, COIL_NUMBER, OPERATOR, SELLER, STRANGER, Connect, order, until
 from tests.gateway.fake_engine import FakeEngine
 
 
@@ -84,8 +84,8 @@ async def test_orders_are_canceled_by_either_id(connect: Connect) -> None:
 
 async def test_a_listing_is_seen_and_picked(connect: Connect) -> None:
     seller, buyer = await connect(SELLER), await connect(BUYER)
-    await seller.ask("new_order", **order(1, side="sell", lot="7", instrument="RB12-9-SG"))
-    (listing,) = (await buyer.ask("listings", instrument="RB12-9-SG"))["listings"]
+    await seller.ask("new_order", **order(1, side="sell", lot="7", instrument=COIL))
+    (listing,) = (await buyer.ask("listings", instrument=COIL))["listings"]
 
     picked = await buyer.ask(
         "pick",
@@ -129,16 +129,22 @@ async def test_a_very_large_member_is_answered_by_pages(connect: Connect, engine
 
 async def test_the_listings_go_on_behind_the_one_named(connect: Connect, engine: FakeEngine) -> None:
     buyer = await connect(BUYER)
-    engine.rest(5, account=1)
+    engine.rest(5, account=1, instrument=COIL_NUMBER)
 
     pages = [
-        await buyer.ask("listings", instrument="RB12-9-SG", after=str(after << 22), limit=2)
+        await buyer.ask("listings", instrument=COIL, after=str(after << 22), limit=2)
         for after in (0, 2, 4, 9)
     ]
 
     shown = [[int(each["order_id"]) >> 22 for each in page["listings"]] for page in pages[:3]]
     assert (shown, [page["more"] for page in pages[:3]]) == ([[1, 2], [3, 4], [5]], [True, True, False])
     assert (pages[3]["error"]["code"], pages[3]["error"]["path"]) == ("after_ended", "$.after")
+
+
+async def test_the_orders_of_a_book_are_not_listed_because_they_may_hide_kilograms(connect: Connect) -> None:
+    error = (await (await connect(BUYER)).ask("listings", instrument="RB12-9-SG"))["error"]
+
+    assert (error["code"], error["path"]) == ("not_listed", "$.instrument")
 
 
 async def test_lots_go_on_after_the_one_named(connect: Connect) -> None:

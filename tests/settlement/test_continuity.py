@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.records import as_words
+from engine.records import TRADE, as_words
+from engine.vocabulary import Event
 from settlement.clearing import ClearingFault
 from settlement.continuity import Continuity
 from tests.fakes import Tape
@@ -62,3 +63,12 @@ def test_an_event_that_comes_twice_is_noticed() -> None:
 
 def test_the_first_event_seen_of_an_account_may_have_any_number() -> None:
     Continuity().check(without(day(), 1))
+
+
+def test_both_parties_of_a_prevention_are_counted() -> None:
+    tape = Tape()
+    pair = {"kind": Event.PREVENTED, "account": 1, "counter_account": 2, "quantity_kg": 10}
+    for _ in range(3):
+        tape.command((TRADE, pair))
+
+    Continuity().check(tape.take())
