@@ -77,14 +77,13 @@ async def power_cuts(seed: int, cuts: int) -> Tally:
     tally.add(await power_cut.engine_cuts(seed, cuts), source)
     for fault in (Fault.NONE, Fault.SHORT_WRITES):
         tally.add(await asyncio.to_thread(power_cut.writer_cuts, fault, seed, cuts), source)
-    tally.add(await asyncio.to_thread(power_cut.writer_cuts, Fault.NONE, seed, 3, full=True), source)
-    for fault in (Fault.NO_SYNC, Fault.EARLY, Fault.NO_FOLDER_SYNC):
-        full = fault is Fault.NO_FOLDER_SYNC
-        count = 3 if full else cuts
-        seen = await asyncio.to_thread(power_cut.writer_cuts, fault, seed, count, full=full)
-        _must_lose(tally, seen, f"{fault.value}{' on a disk without a third segment' if full else ''}")
+    tally.add(await asyncio.to_thread(power_cut.full_disk_cut, Fault.NONE, seed), source)
+    for fault in (Fault.NO_SYNC, Fault.EARLY):
+        _must_lose(tally, await asyncio.to_thread(power_cut.writer_cuts, fault, seed, cuts), fault.value)
+    unsynced = await asyncio.to_thread(power_cut.full_disk_cut, Fault.NO_FOLDER_SYNC, seed)
+    _must_lose(tally, unsynced, f"{Fault.NO_FOLDER_SYNC.value}, on a disk without room for a third segment")
     hidden = await asyncio.to_thread(power_cut.writer_cuts, Fault.NO_FOLDER_SYNC, seed, cuts)
-    _tell("no-folder-sync while segments are made in the background (other syncs hide it)", hidden)
+    _tell("the same while segments are made in the background (their syncs hide it mostly)", hidden)
     return tally
 
 
@@ -133,7 +132,9 @@ def simulated(status: int, said: str) -> Tally:
 
 def _tell(what: str, seen: Tally) -> None:
     click.echo(
-        f"{what}: {seen.losses} of {seen.acknowledged} acknowledgements lost in {seen.crashes} cuts", err=True
+        f"{what}: {seen.losses} of {seen.acknowledged} acknowledgements lost, "
+        f"{len(seen.findings)} of {seen.crashes} crashes show it",
+        err=True,
     )
 
 

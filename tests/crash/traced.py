@@ -24,9 +24,11 @@ from tests.crash.tally import Tally
 
 KILLED = -9
 FAILED = 1
-COMMANDS = 3_000  # at most, of one start; enough for 200 syncs
+COMMANDS_MAX = 50_000  # of one start; it dies long before
+WINDOW = 8  # so that most bursts have a sync of their own
 STARTS_PER_FOLDER = 10  # of kills one after another on the same log
 DELAY_S = 0.2
+LIES = 300  # commands
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ async def _drive(running: Engine, history: History, chance: random.Random) -> No
         await driver.connect()
     except LinkDownError:  # it died at a sync of its own first commands
         return
-    await driver.run(COMMANDS)
+    await driver.run(COMMANDS_MAX, WINDOW)
     await driver.ended()
     await driver.close()
 
@@ -174,7 +176,7 @@ async def lying_disk(data: Path, chance: random.Random) -> Tally:
         assert running.ready(), running.said()
         driver = Driver(running.location, history, chance)
         await driver.connect()
-        await driver.run(COMMANDS // 10)
+        await driver.run(LIES, WINDOW)
         running.process.kill()
         await driver.ended()
         await driver.close()
