@@ -28,6 +28,7 @@ from tests.crash.tally import Tally, table_of
 
 WRONG, NOTHING_RAN = 1, 2
 SIMULATION = "tests.simulation"
+PROOFS = ("simulation", "storm", "traced", "power", "disk", "marked")
 
 
 @contextmanager
@@ -130,6 +131,16 @@ def simulated(status: int, said: str) -> Tally:
     return tally
 
 
+async def marked() -> Tally:
+    """The tests that `make test` leaves out because they take minutes."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-m", "crash", "tests"]
+    ended = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=False)
+    tally = Tally()
+    if ended.returncode:
+        tally.find(f"{' '.join(command[1:])} ended with status {ended.returncode}:\n{ended.stdout}")
+    return tally
+
+
 def _tell(what: str, seen: Tally) -> None:
     click.echo(
         f"{what}: {seen.losses} of {seen.acknowledged} acknowledgements lost, "
@@ -157,7 +168,7 @@ def _interrupt(*_: object) -> None:
 @click.option("--last-sync", default=200, show_default=True, help="kill -9 at each sync from first to last.")
 @click.option("--cuts", default=100, show_default=True, help="Power cuts of the engine, and of each fault.")
 @click.option("--seeds", default=1000, show_default=True, help="Of the simulator.")
-@click.option("--only", multiple=True, type=click.Choice(["simulation", "storm", "traced", "power", "disk"]))
+@click.option("--only", multiple=True, type=click.Choice(PROOFS), help="These proofs; else all.")
 def main(
     seed: int,
     storm_runs: int,
@@ -176,6 +187,7 @@ def main(
         "traced": lambda: traces(seed, first_sync, last_sync),
         "power": lambda: power_cuts(seed, cuts),
         "disk": lambda: small_disks(seed),
+        "marked": marked,
     }
     rows = []
     for name in only or proofs:
