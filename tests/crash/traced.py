@@ -1,7 +1,9 @@
 """Proof 3: strace makes the engine's own system calls fail, wait, or end it.
 
 strace counts `when=` per system call and per thread. The log's blocks are written and synced by one thread
-(the disk's), so the n-th fdatasync is the n-th block of this start; `-P` keeps to the files of the log.
+(the disk's), so the n-th fdatasync is the n-th block of this start, for n above the few syncs that the main
+thread makes at a start (epoch, first segment, each recovered segment); a lower n ends the start itself.
+`-P` keeps to the files of the log.
 
 What strace cannot do: a true short write. `retval=` skips the call and lies about it, which is another fault,
 a disk that lies; the last case shows that the harness notices it. Short writes are made in faults.py.
