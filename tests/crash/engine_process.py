@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -99,12 +99,12 @@ class Driver:
         if self._history.sent == 0:
             self._send(self._history.furnished())
 
-    async def run(self, commands: int, stop: Callable[[], bool] = lambda: False) -> None:
-        """Send until so many commands were sent, `stop` says so, or the engine is gone."""
+    async def run(self, commands: int, window: int = WINDOW_COMMANDS) -> None:
+        """Send until so many commands were sent or the engine is gone; up to `window` wait for an answer."""
         last = self._history.sent + commands
-        while self._history.sent < last and not self.gone and not stop():
+        while self._history.sent < last and not self.gone:
             self._send(self._history.orders(self._chance.randint(1, BURST_MAX), self._chance))
-            await self.catch_up(self._chance.randrange(WINDOW_COMMANDS))
+            await self.catch_up(self._chance.randrange(window))
 
     async def catch_up(self, unheard_max: int = 0) -> None:
         """Wait until at most so many commands are unanswered, or the engine is gone. Raises TimeoutError."""

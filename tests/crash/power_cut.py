@@ -30,8 +30,9 @@ from tests.crash.tally import Tally
 MIB = 1 << 20
 NEVER = "commit=3600"  # seconds between journal commits of its own: only what is synced reaches the platter
 COPIES_MAX = 50
-WRITER_MIB, ENGINE_MIB = 16, 64
-WRITER_SEGMENT_KIB = 4096
+WRITER_MIB, ENGINE_MIB = 48, 64
+SMALL_MIB, LARGE_KIB = 16, 4096  # a disk with room for two such segments
+CUT_AFTER_S = 0.08
 SETTLE_S = 0.05  # for what was said before the freeze to be heard
 
 
@@ -176,30 +177,46 @@ def compared(folder: Path, acknowledged: int) -> Tally:
     return tally
 
 
-def writer_cuts(fault: Fault, seed: int, cuts: int, *, full: bool = False) -> Tally:
-    """Cut the power `cuts` times under one log writer with a fault.
-
-    `full`: the disk has room for two segments and no third one, and the cut comes in the second: then no
-    later sync of another file commits ext4's journal in passing.
+def writer_cuts(fault: Fault, seed: int, cuts: int) -> Tally:
+    """Cut the power `cuts` times under log writers with a fault, each going on after a cut until its disk is
+    full; a fresh disk and writer then.
     """
-    tally, chance = Tally(), random.Random(f"{seed} {fault} {full}")
-    segment_kib = WRITER_SEGMENT_KIB if full else WRITER_SEGMENT_KIB // 16
-    options = (f"--fault={fault}", f"--seed={seed}", f"--segment-kib={segment_kib}", "--block=500")
-    with ExitStack() as leaving:
-        folder = leaving.enter_context(workshop())
-        image = image_of(folder / "image", WRITER_MIB)
-        where = leaving.enter_context(mounted(image, folder / "mount"))
-        running = leaving.enter_context(writer(where / "log", *options))
-        target = segment_kib * 8 * 3 // 2 if full else 1  # commands of 128 bytes in one and a half segments
-        for _ in range(cuts):
-            running.hear_until(target)
-            time.sleep(0 if full else chance.random() * 0.05)
-            running.freeze()
-            with after_the_cut(platter(image), folder) as found:
-                tally.add(compared(found / "log", running.acknowledged))
-            target = running.acknowledged + 1
-            running.thaw()
+    tally, chance = Tally(), random.Random(f"{seed} {fault}")
+    while tally.crashes < cuts:
+        options = (f"--fault={fault}", f"--seed={chance.getrandbits(30)}", "--segment-kib=256", "--block=100")
+        with writing(WRITER_MIB, *options) as (folder, image, running):
+            while tally.crashes < cuts:
+                running.hear_until(running.acknowledged + 1)
+                time.sleep(chance.random() * CUT_AFTER_S)
+                if running.process.poll() is not None:
+                    break
+                running.freeze()
+                with after_the_cut(platter(image), folder) as found:
+                    tally.add(compared(found / "log", running.acknowledged))
+                running.thaw()
     return tally
+
+
+def full_disk_cut(fault: Fault, seed: int) -> Tally:
+    """Cut the power once, in the last segment that the disk has room for.
+
+    No third segment is made, so no later sync of another file commits ext4's journal in passing.
+    """
+    options = (f"--fault={fault}", f"--seed={seed}", f"--segment-kib={LARGE_KIB}", "--block=500")
+    with writing(SMALL_MIB, *options) as (folder, image, running):
+        running.hear_until(LARGE_KIB * 8 * 3 // 2)  # commands of 128 bytes in one and a half segments
+        running.freeze()
+        with after_the_cut(platter(image), folder) as found:
+            return compared(found / "log", running.acknowledged)
+
+
+@contextmanager
+def writing(mib: int, *options: str) -> Iterator[tuple[Path, Path, Writer]]:
+    """A folder for the copies, the image, and a writer at work in it."""
+    with workshop() as folder:
+        image = image_of(folder / "image", mib)
+        with mounted(image, folder / "mount") as where, writer(where / "log", *options) as running:
+            yield folder, image, running
 
 
 async def engine_cuts(seed: int, cuts: int) -> Tally:

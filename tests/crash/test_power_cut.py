@@ -40,8 +40,8 @@ def test_a_missing_or_late_sync_is_seen(fault: Fault) -> None:
 
 
 def test_a_missing_sync_of_the_folder_is_seen_where_no_other_sync_hides_it() -> None:
-    with_it = power_cut.writer_cuts(Fault.NONE, SEED, 1, full=True)
-    without = power_cut.writer_cuts(Fault.NO_FOLDER_SYNC, SEED, 1, full=True)
+    with_it = power_cut.full_disk_cut(Fault.NONE, SEED)
+    without = power_cut.full_disk_cut(Fault.NO_FOLDER_SYNC, SEED)
 
     assert with_it.holds, with_it.findings
     assert without.losses > 0

@@ -28,7 +28,7 @@ async def test_engine_stops_at_a_disk_error_and_loses_nothing(tmp_path: Path) ->
 
 
 async def test_kill_on_the_way_into_a_sync_loses_nothing(tmp_path: Path) -> None:
-    tally = await traced.kills_at_each_sync(tmp_path, 2, 3, SEED)
+    tally = await traced.kills_at_each_sync(tmp_path, 5, 6, SEED)  # of blocks: a start has up to 3
 
     assert tally.holds, tally.findings
     assert (tally.crashes, tally.acknowledged > 0) == (2, True)

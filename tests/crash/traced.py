@@ -1,7 +1,9 @@
 """Proof 3: strace makes the engine's own system calls fail, wait, or end it.
 
 strace counts `when=` per system call and per thread. The log's blocks are written and synced by one thread
-(the disk's), so the n-th fdatasync is the n-th block of this start; `-P` keeps to the files of the log.
+(the disk's), so the n-th fdatasync is the n-th block of this start, for n above the few syncs that the main
+thread makes at a start (epoch, first segment, each recovered segment); a lower n ends the start itself.
+`-P` keeps to the files of the log.
 
 What strace cannot do: a true short write. `retval=` skips the call and lies about it, which is another fault,
 a disk that lies; the last case shows that the harness notices it. Short writes are made in faults.py.
@@ -24,9 +26,11 @@ from tests.crash.tally import Tally
 
 KILLED = -9
 FAILED = 1
-COMMANDS = 3_000  # at most, of one start; enough for 200 syncs
+COMMANDS_MAX = 50_000  # of one start; it dies long before
+WINDOW = 8  # so that most bursts have a sync of their own
 STARTS_PER_FOLDER = 10  # of kills one after another on the same log
 DELAY_S = 0.2
+LIES = 300  # commands
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ async def _drive(running: Engine, history: History, chance: random.Random) -> No
         await driver.connect()
     except LinkDownError:  # it died at a sync of its own first commands
         return
-    await driver.run(COMMANDS)
+    await driver.run(COMMANDS_MAX, WINDOW)
     await driver.ended()
     await driver.close()
 
@@ -174,7 +178,7 @@ async def lying_disk(data: Path, chance: random.Random) -> Tally:
         assert running.ready(), running.said()
         driver = Driver(running.location, history, chance)
         await driver.connect()
-        await driver.run(COMMANDS // 10)
+        await driver.run(LIES, WINDOW)
         running.process.kill()
         await driver.ended()
         await driver.close()

@@ -12,7 +12,7 @@ import click
 
 from tests.simulation.faults import FAULTS_MAX, KINDS, How, Strike
 from tests.simulation.report import Report
-from tests.simulation.world import REQUESTS, Stage, simulate
+from tests.simulation.world import REQUESTS, Stage, run_many, simulate
 
 SWEEP_REQUESTS: Final = 4  # of each trader
 SHRUNK_REQUESTS: Final = (2, 4, 8, 16)
@@ -31,15 +31,6 @@ def seeds_of(text: str) -> range:
     if not first.isdigit() or (dots and not last.isdigit()):
         raise click.BadParameter("give COUNT, or FIRST..LAST")
     return range(int(first), int(last) + 1) if dots else range(int(first))
-
-
-def run_many(seeds: range) -> Report:
-    """Every seed, one after the other."""
-    total = Report()
-    with Stage() as folder:
-        for seed in seeds:
-            total.add(simulate(seed, folder))
-    return total
 
 
 def sweep(program: str, seed: int) -> Report:

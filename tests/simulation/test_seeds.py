@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.__main__ import seeds_of, sweep
 from tests.simulation.faults import How, Strike
 from tests.simulation.report import Report
-from tests.simulation.world import Stage, simulate
+from tests.simulation.world import Stage, run_many, simulate
 
 SEEDS = 20
 GROUPS = 4  # so that workers share them
@@ -60,6 +60,17 @@ def test_seed_runs_the_same_way_in_another_process() -> None:
     there = json.loads(done.stdout)
     del there["seconds"]
     assert there == json.loads(json.dumps(here.as_object()))
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_seeds_count_what_one_counts() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "2", "--jobs", "2", "--json"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, check=True, text=True, timeout=100)
+
+    there = json.loads(done.stdout)
+    del there["seconds"]
+    assert there == json.loads(json.dumps(run_many(range(2)).as_object()))
 
 
 @pytest.mark.parametrize(

@@ -319,3 +319,12 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         structlog.configure(**self._logging)
         self._folder.cleanup()
+
+
+def run_many(seeds: range) -> Report:
+    """Every seed, one after the other. Stands here because a spawned process cannot import a __main__."""
+    total = Report()
+    with Stage() as folder:
+        for seed in seeds:
+            total.add(simulate(seed, folder))
+    return total
