@@ -202,7 +202,9 @@ def _check_auctions(state: State) -> None:
 
 
 def _check_listings(state: State, slots: list[int]) -> None:
-    """What a listing has left is at least its minimum, and it was not touched if it has none (semantics F2)."""
+    """What a listing has left is at least its minimum, and it was not touched if it has none (semantics
+    F2).
+    """
     for slot in slots:
         instrument = int(state.nodes["account"][int(state.nodes["level"][slot])]) >> 2
         if int(state.instruments["mode"][instrument]) == Mode.LISTED:

@@ -5,8 +5,8 @@ type; behind them several fields may share an offset, each belonging to other ki
 kind's fields, and only those, are read through its own view (`events.view(TRADE)`), which has the same 128
 bytes.
 
-    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase self_trade_mode
-             24 account | 28 instrument | 32 tag | 40 outbox
+    COMMAND   0 sequence | 8 time_ns | 16 version kind side order_type time_in_force flags phase
+             self_trade_mode 24 account | 28 instrument | 32 tag | 40 outbox
              orders:       48 client_order_id (two u64: 16 ASCII bytes verbatim, zero-padded; or reference, 0)
                            64 order_id | 72 price_fen_per_tonne | 80 quantity_kg | 88 lot
                            96 listing_version (pick) or minimum_quantity_kg
@@ -201,7 +201,8 @@ INSTRUMENT: Final = _layout(_EVENT_HEAD | _INSTRUMENT)
 
 
 def aligned_zeros(count: int, layout: np.dtype[Any]) -> npt.NDArray[Any]:
-    """`count` zero rows on pages of 2 MiB where the system has them, for large tables that are read at random.
+    """`count` zero rows on pages of 2 MiB where the system has them, for large tables that are read at
+    random.
 
     The first row starts on a cache line. The memory is touched only where it is used.
     """

@@ -32,7 +32,9 @@ AMOUNT_MAX, QUANTITY_MAX = int(AMOUNT_MAX_FEN), int(QUANTITY_MAX_KG)
 
 @spliced
 def open_account(state: State, turn: Turn) -> Any:
-    """Open the account of a member; its group is its own number where none is named, none if negative (D1)."""
+    """Open the account of a member; its group is its own number where none is named, none if negative
+    (D1).
+    """
     account, group = turn.commands["account"][turn.at], turn.commands["group"][turn.at]
     accounts = state.accounts
     if account <= 0 or account >= state.head["accounts_max"][0]:

@@ -1,7 +1,7 @@
 """The call auction: one price for all, found from the book and carried out at once (semantics E2-E4, D2).
 
-Law: the price is a function of the book and the reference; only ticks between the best ask and the best bid can
-trade, so only they are looked at.
+Law: the price is a function of the book and the reference; only ticks between the best ask and the best bid
+can trade, so only they are looked at.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +25,9 @@ AUCTION = int(Phase.AUCTION)
 
 
 class Equilibrium(NamedTuple):
-    """What an auction would do: price in fen per tonne (0: nothing trades), kilograms, buy less sell surplus."""
+    """What an auction would do: price in fen per tonne (0: nothing trades), kilograms, buy less sell
+    surplus.
+    """
 
     price: int
     volume: int
@@ -67,7 +69,9 @@ def is_crossed(state: State, instrument: int) -> Any:
 
 @routine
 def equilibrium(state: State, instrument: int) -> Any:
-    """The auction's price, volume and surplus (semantics E2): volume, then surplus, then side, then reference."""
+    """The auction's price, volume and surplus (semantics E2): volume, then surplus, then side, then
+    reference.
+    """
     buys, sells = 4 * instrument + BUY, 4 * instrument + SELL
     if not is_crossed(state, instrument):
         return Equilibrium(np.int64(0), np.int64(0), np.int64(0))
@@ -125,7 +129,9 @@ def was_accepted(state: State, turn: Turn) -> Any:
 
 @routine
 def indicate_touched(state: State, turn: Turn) -> None:
-    """After a command about many orders: the indication of every instrument of which it said something (E4)."""
+    """After a command about many orders: the indication of every instrument of which it said something
+    (E4).
+    """
     events, first, last = turn.events, state.head["first_event"][0], state.head["events"][0]
     used = state.head["instruments_used"][0]
     for n in range(first, last):

@@ -1,8 +1,8 @@
 """The book: orders in time order on the levels of a ladder, in slots that are used again at once.
 
 Law: a slot is either free (id 0, all fields zero but the link of the stack) or linked into exactly one level;
-a level's sentinel knows the kilograms shown and the orders on it, `veiled` what its icebergs hide. Freed slots
-are taken last-in-first-out, so that the live set stays in the processor's cache.
+a level's sentinel knows the kilograms shown and the orders on it, `veiled` what its icebergs hide. Freed
+slots are taken last-in-first-out, so that the live set stays in the processor's cache.
 """
 
 from typing import Any
@@ -94,7 +94,7 @@ def whole_leaves(state: State, slot: int) -> Any:
 @part
 def veil(state: State, slot: int, sentinel: int, way: int) -> None:
     """What an order hides is added to its level (way 1) or taken from it (-1), and so are its slices."""
-    orders, hidden = state.orders, state.specials["hidden"][slot]
+    hidden = state.specials["hidden"][slot]
     if hidden != 0:
         state.veiled[sentinel - state.head["orders_max"][0] - 1] += way * hidden
         state.head["slices"][0] += way * (-(-hidden // state.specials["display"][slot]))
@@ -151,7 +151,7 @@ def unlink(state: State, slot: int, ladder: int) -> None:
 @part
 def show_slice(state: State, slot: int) -> Any:
     """Let an order that hides something show its next slice; the caller has it unlinked. True if it did."""
-    orders, nodes = state.orders, state.nodes
+    nodes = state.nodes
     if nodes["leaves"][slot] != 0 or state.specials["hidden"][slot] == 0:
         return False
     shown = min(state.specials["display"][slot], state.specials["hidden"][slot])

@@ -102,7 +102,9 @@ def cancel_order(state: State, turn: Turn) -> Any:
 
 @part
 def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, leaves: int) -> Any:
-    """Why an order cannot be replaced, or OK: price, stop, quantity, crossing, goods, money (semantics C3)."""
+    """Why an order cannot be replaced, or OK: price, stop, quantity, crossing, goods, money (semantics
+    C3).
+    """
     commands, at, orders = turn.commands, turn.at, state.orders
     instrument, stop = ladder >> 2, commands["stop_fen_per_tonne"][at]
     reason = judge_phase(state.instruments["phase"][instrument])
@@ -232,7 +234,9 @@ def enter_again(
 
 @part
 def is_chosen(state: State, turn: Turn, slot: int) -> Any:
-    """True for an order of the account that a mass cancel means (semantics C5); NO_CANCEL keeps what rests (E1)."""
+    """True for an order of the account that a mass cancel means (semantics C5); NO_CANCEL keeps what rests
+    (E1).
+    """
     commands, at, ladder = turn.commands, turn.at, ladder_of(state, slot)
     session = commands["session"][at]
     if session != NO_SESSION and state.orders["session"][slot] != session & SLOT_MASK:

@@ -22,8 +22,8 @@ def note_trades(state: State, instrument: int, amount: int, quantity: int) -> No
 def settlement_price(state: State, instrument: int) -> Any:
     """amount x 1000 / kg of the day, half-up to the tick, or the reference if nothing was traded.
 
-    Divided digit by digit: amount x 1000 would not always fit. Kilograms x tick stay below 9 x 10**17, which is
-    90 million million tonnes at a tick of 10 CNY.
+    Divided digit by digit: amount x 1000 would not always fit. Kilograms x tick stay below 9 x 10**17, which
+    is 90 million million tonnes at a tick of 10 CNY.
     """
     amount, quantity = state.instruments["day_amount"][instrument], state.instruments["day_kg"][instrument]
     if quantity <= 0 or amount <= 0:

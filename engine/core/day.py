@@ -94,8 +94,8 @@ def remember(
 def forget_day(state: State) -> None:
     """Empty the table for a new day, but for the ids of orders that live (semantics C8).
 
-    One walk around the table, from behind an entry that is free: each entry is taken out, and put in again where a
-    search finds its place now, which is never behind where it stood.
+    One walk around the table, from behind an entry that is free: each entry is taken out, and put in again
+    where a search finds its place now, which is never behind where it stood.
     """
     day, mask = state.day, state.head["day_max"][0] - 1
     start = np.int64(0)

@@ -79,8 +79,8 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
 def apply_batch(memory, commands):  # type: ignore[no-untyped-def]
     """Judge commands in order until the batch is done or the buffer might not hold what the next can cause.
 
-    `memory` is layout.memory_of(state, events), `commands` are COMMAND records stamped with sequence and time.
-    Returns (commands done, events written).
+    `memory` is layout.memory_of(state, events), `commands` are COMMAND records stamped with sequence and
+    time. Returns (commands done, events written).
     """
     state, events, room = open_memory(memory)
     head, count, at = state.head, len(commands), 0

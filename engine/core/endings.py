@@ -1,7 +1,7 @@
 """Endings: how many orders at once leave the market (semantics B5, C5-C7, E1).
 
-Law: what ends together ends in order of order id, or, at a change of phase, in priority order; in no_cancel the
-cancels of a disconnect, a timer and the kill switch are kept, and carried out right after the uncross.
+Law: what ends together ends in order of order id, or, at a change of phase, in priority order; in no_cancel
+the cancels of a disconnect, a timer and the kill switch are kept, and carried out right after the uncross.
 """
 
 from typing import Any
@@ -74,7 +74,9 @@ def end_in_order(state: State, turn: Turn, count: int, reason: int) -> None:
 
 @routine
 def condemn_or_drop(state: State, turn: Turn, count: int, reason: int) -> Any:
-    """End the orders of scratch[0:count]; in no_cancel note the reason for after the uncross. Return `count`."""
+    """End the orders of scratch[0:count]; in no_cancel note the reason for after the uncross. Return
+    `count`.
+    """
     sort(state.scratch, count)
     for at in range(count):
         slot = slot_of(state, state.scratch[at])

@@ -109,7 +109,9 @@ def judge_means(state: State, account: int, hold: int) -> Any:
 
 @spliced
 def new_order(state: State, turn: Turn) -> None:
-    """Judge an order, fill what crosses, rest or cancel what is left; then the stops that it reached (A5, B)."""
+    """Judge an order, fill what crosses, rest or cancel what is left; then the stops that it reached
+    (A5, B).
+    """
     commands, at = turn.commands, turn.at
     reason, repeated, entry = judge_identity(state, turn)
     if repeated:
@@ -159,7 +161,9 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
 
 @routine
 def keep_minimum(state: State, turn: Turn, slot: int) -> None:
-    """A listing keeps its minimum fill while it rests (semantics F2); that of an ioc ends with the command."""
+    """A listing keeps its minimum fill while it rests (semantics F2); that of an ioc ends with the
+    command.
+    """
     commands, at = turn.commands, turn.at
     if state.instruments["mode"][commands["instrument"][at]] == LISTED:
         state.orders["special"][slot] = 1
@@ -203,7 +207,9 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
 
 @part
 def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: int) -> Any:
-    """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount). Frees what ends."""
+    """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount). Frees what
+    ends.
+    """
     nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
     quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
     force, kind, why = orders["time_in_force"][slot], orders["order_type"][slot], OK
@@ -277,7 +283,9 @@ def rest(state: State, slot: int, ladder: int, level: int) -> None:
 
 @routine
 def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
-    """Let stops enter one by one, buys before sells, nearest first, until the last price reaches none (B4)."""
+    """Let stops enter one by one, buys before sells, nearest first, until the last price reaches none
+    (B4).
+    """
     while state.instruments["phase"][instrument] == CONTINUOUS:
         ladder = 4 * instrument + BUY
         slot = nearest_reached(state, ladder + STOPS)

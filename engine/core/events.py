@@ -103,7 +103,9 @@ def emit_repeated(state: State, turn: Turn) -> None:
 
 @part
 def emit_order(state: State, turn: Turn, kind: int, slot: int, ladder: int) -> Any:
-    """A fact about the order in `slot`, with what it has left; the caller adds what is special. Return its row."""
+    """A fact about the order in `slot`, with what it has left; the caller adds what is special. Return its
+    row.
+    """
     events, nodes, orders = turn.events, state.nodes, state.orders
     account, leaves = nodes["account"][slot], whole_leaves(state, slot)
     n = open_row(state, turn)
@@ -220,7 +222,9 @@ def emit_lot(state: State, turn: Turn, kind: int, lot: int) -> None:
 
 @part
 def emit_market(state: State, turn: Turn, kind: int, instrument: int) -> Any:
-    """Something about an instrument, or (NOBODY) about the whole market: the day, the clock. Returns its row."""
+    """Something about an instrument, or (NOBODY) about the whole market: the day, the clock. Returns
+    its row.
+    """
     events = turn.events
     n = begin(state, turn, kind)
     clear_body(events, n)

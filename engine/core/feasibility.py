@@ -1,7 +1,8 @@
-"""The dry run of fok and minimum quantity: what a sweep would fill, seen without changing anything (semantics B6).
+"""The dry run of fok and minimum quantity: what a sweep would fill, seen without changing anything (semantics
+B6).
 
-Law: it walks the same orders in the same order as the sweep, sees price limits, hidden quantity and prevention
-alike, and emits nothing.
+Law: it walks the same orders in the same order as the sweep, sees price limits, hidden quantity and
+prevention alike, and emits nothing.
 """
 
 from typing import Any

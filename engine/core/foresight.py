@@ -1,4 +1,5 @@
-"""Foresight: a batch is known as a whole, so what its next commands touch is fetched while this one is judged.
+"""Foresight: a batch is known as a whole, so what its next commands touch is fetched while this one is
+judged.
 
 Law: nothing is changed here and nothing depends on it; a row that turns out to be another one costs a fetch.
 """
@@ -61,7 +62,9 @@ def _foresee_near(state: State, rows: Any, at: int) -> None:  # pragma: no cover
 foresee_far, foresee_near = part(_foresee_far), part(_foresee_near)
 
 
-def _foresee_compiled(state: State, rows: Any, at: int, count: int) -> None:  # pragma: no cover - runs compiled
+def _foresee_compiled(
+    state: State, rows: Any, at: int, count: int
+) -> None:  # pragma: no cover - runs compiled
     prefetch(rows, at + COMMANDS)
     if at + FAR < count:
         foresee_far(state, rows, at + FAR)

@@ -32,7 +32,9 @@ def account_is_open(state: State, account: int) -> Any:
 
 @part
 def judge_session(state: State, turn: Turn) -> Any:
-    """The account is open, and the session that the command came in, if any, is live and the account's (C7)."""
+    """The account is open, and the session that the command came in, if any, is live and the account's
+    (C7).
+    """
     account, session = turn.commands["account"][turn.at], turn.commands["session"][turn.at]
     if not account_is_open(state, account):
         return UNKNOWN_ACCOUNT

@@ -89,7 +89,9 @@ def spliced(function: F) -> F:
 
 
 def called(function: F) -> F:
-    """The same piece of a kernel, called instead of inlined: where it is rare, and machine code would be doubled."""
+    """The same piece of a kernel, called instead of inlined: where it is rare, and machine code would be
+    doubled.
+    """
     return routine(getattr(function, "py_func", function))
 
 
@@ -131,7 +133,8 @@ def _quotient_interpreted(number: Any, inverse: Any) -> np.int64:
     return np.int64((int(number) * int(inverse) >> INVERSE_BITS) & 0x7FFFFFFFFFFFFFFF)
 
 
-# number // divisor for 0 <= number < 2**33 and inverse = inverse_of(divisor): a division takes ten times as long.
+# number // divisor for 0 <= number < 2**33 and inverse = inverse_of(divisor): a division takes ten times as
+# long.
 quotient = _quotient if COMPILED else _quotient_interpreted
 
 

@@ -1,4 +1,6 @@
-"""Judging a new order: a ladder of early returns in the order of `Reason`; nothing changes here (semantics A4)."""
+"""Judging a new order: a ladder of early returns in the order of `Reason`; nothing changes here (semantics
+A4).
+"""
 
 from typing import Any
 

@@ -21,7 +21,9 @@ NONE = np.uint64(0)
 
 @part
 def inverse_of(divisor: int) -> Any:
-    """What `quotient` multiplies with instead of dividing: 2**62 / divisor, rounded up; divisor below 2**29."""
+    """What `quotient` multiplies with instead of dividing: 2**62 / divisor, rounded up; divisor below
+    2**29.
+    """
     return (SCALE - 1) // divisor + 1
 
 

@@ -11,7 +11,8 @@
     veiled      i64 per level: kilograms of icebergs that the level does not show
     lots        64 bytes each: kilograms free, listed, contracted
     day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
-    sessions    64 bytes each: who is connected, with which scope and timer, slots 1..sessions_max (semantics C7)
+    sessions    64 bytes each: who is connected, with which scope and timer, slots 1..sessions_max (semantics
+    C7)
 
 A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no
 branch:

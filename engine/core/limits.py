@@ -39,7 +39,9 @@ def best_opposite_level(state: State, ladder: int) -> Any:
 
 @part
 def collar_level(state: State, ladder: int) -> Any:
-    """How far a market order goes: the collar beyond the best opposite price, rounded inwards, in the band (B2)."""
+    """How far a market order goes: the collar beyond the best opposite price, rounded inwards, in the band
+    (B2).
+    """
     collar = state.instruments["collar"][ladder >> 2]
     if collar == 0 or side_is_empty(state, ladder ^ 1):
         return np.int64(0)

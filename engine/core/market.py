@@ -1,7 +1,7 @@
 """The market: instruments and their terms, phases, references, the day, the clock (semantics E, F).
 
-Law: the band moves only while an instrument is closed; every order is taken out first and queued again, so levels
-never change meaning under an order.
+Law: the band moves only while an instrument is closed; every order is taken out first and queued again, so
+levels never change meaning under an order.
 """
 
 from typing import Any
@@ -294,8 +294,9 @@ def refer(state: State, turn: Turn, instrument: int, price: int) -> None:
 
 @spliced
 def roll_day(state: State, turn: Turn) -> Any:
-    """A new trading day, when everything is closed: settlement prices become references, what they put outside
-    or leave uncovered ends, and the client order ids of orders that are gone are free again (semantics C8, E5, E7).
+    """A new trading day, when everything is closed: settlement prices become references, what they put
+    outside or leave uncovered ends, and the client order ids of orders that are gone are free again
+    (semantics C8, E5, E7).
 
     A settlement price whose band the ladders have no room for does not become the reference.
     """

@@ -1,4 +1,5 @@
-"""Matching: an incoming order meets the other side, best price first, oldest first (semantics A1-A3, A7, B8, D).
+"""Matching: an incoming order meets the other side, best price first, oldest first (semantics A1-A3, A7, B8,
+D).
 
 One loop for both sides: levels are numbered so that a smaller index is better on either side. `ladder` is the
 incoming order's own, 4 x instrument + side; the other side is `ladder ^ 1`.
@@ -52,7 +53,8 @@ def same_group(state: State, account: int, other: int) -> Any:
 def sweep(state: State, turn: Turn, ladder: int, slot: int, limit: int) -> Any:
     """Fill the order in `slot` down to the other side's level `limit`.
 
-    Return (amount of the fills, SELF_TRADE_PREVENTION if that stopped it else OK); what it has left is in its node.
+    Return (amount of the fills, SELF_TRADE_PREVENTION if that stopped it else OK); what it has left is in its
+    node.
     """
     nodes, ladders, other = state.nodes, state.ladders, ladder ^ 1
     account, mode = nodes["account"][slot], state.orders["self_trade_mode"][slot]
@@ -159,7 +161,7 @@ def decrement(state: State, turn: Turn, ladder: int, slot: int, resting: int) ->
 @part
 def take_from(state: State, slot: int, quantity: int) -> None:
     """A resting order loses kilograms, hidden ones first (semantics C1); its level with it."""
-    nodes, orders = state.nodes, state.orders
+    nodes = state.nodes
     sentinel, from_hidden = nodes["level"][slot], min(quantity, state.specials["hidden"][slot])
     if from_hidden != 0:
         veil(state, slot, sentinel, -1)

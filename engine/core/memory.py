@@ -1,4 +1,6 @@
-"""How the arrays reach the kernels: as a list of addresses, so that handing over a batch costs next to nothing."""
+"""How the arrays reach the kernels: as a list of addresses, so that handing over a batch costs next to
+nothing.
+"""
 
 from typing import Any
 

@@ -2,7 +2,8 @@
 
     closed ─▶ pre_open ─▶ auction ─▶ no_cancel ─▶ continuous ─▶ halted ─▶ continuous ─▶ closed
 
-Law: continuous is entered through an uncross, so that its book is never crossed; the day's orders end at the close.
+Law: continuous is entered through an uncross, so that its book is never crossed; the day's orders end at the
+close.
 """
 
 from typing import Any

@@ -36,7 +36,9 @@ PICKED = int(Reason.PICKED)
 
 @part
 def judge_listing(state: State, slot: int) -> Any:
-    """Why an order cannot be picked by anybody, or OK: it lives, its instrument is LISTED and trades (E1, F2)."""
+    """Why an order cannot be picked by anybody, or OK: it lives, its instrument is LISTED and trades (E1,
+    F2).
+    """
     if slot == NO_SLOT:
         return UNKNOWN_ORDER
     instrument = ladder_of(state, slot) >> 2
@@ -150,7 +152,9 @@ def take(state: State, turn: Turn, entry: int, listing: int) -> None:
 
 @part
 def picking_slot(state: State, turn: Turn, listing: int, price: int) -> Any:
-    """Give the pick a slot, with the other side, the kilograms and the goods; a picker's lot is listed for it."""
+    """Give the pick a slot, with the other side, the kilograms and the goods; a picker's lot is listed for
+    it.
+    """
     orders, nodes, side = state.orders, state.nodes, ladder_of(state, listing) & 1
     quantity, slot = picked_kg(state, turn, listing), fill_slot(state, turn, price)
     orders["side"][slot] = 1 - side

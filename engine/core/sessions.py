@@ -1,7 +1,7 @@
 """Sessions: who is connected, what becomes of the orders when a link ends, dead-man timers (semantics C5-C7).
 
-Law: a session's id is sequence << 22 | slot, so that the id of a session that ended is never valid again; orders
-keep the slot, and lose it when the session ends, because another session may get it.
+Law: a session's id is sequence << 22 | slot, so that the id of a session that ended is never valid again;
+orders keep the slot, and lose it when the session ends, because another session may get it.
 """
 
 from typing import Any
@@ -99,7 +99,9 @@ def keep_what_ends(state: State, slot: int, scope: int, count: int) -> Any:
 
 @routine
 def end_session(state: State, turn: Turn) -> Any:
-    """A session ends: its scope's orders are canceled by order id, but those flagged to stay (semantics C7)."""
+    """A session ends: its scope's orders are canceled by order id, but those flagged to stay (semantics
+    C7).
+    """
     reason = judge_own_session(state, turn)
     if reason != OK:
         return reason

@@ -1,7 +1,9 @@
-"""Stops: they wait in ladders of their own, nearest first, and enter when the last price reaches them (semantics B4).
+"""Stops: they wait in ladders of their own, nearest first, and enter when the last price reaches them
+(semantics B4).
 
-Law: a buy stop's index rises with its price, a sell stop's falls, so the nearest is the best of its ladder. A stop
-beyond the band waits on the extra level behind the last one; one on the near side waits on level 0, sorted by price.
+Law: a buy stop's index rises with its price, a sell stop's falls, so the nearest is the best of its ladder. A
+stop beyond the band waits on the extra level behind the last one; one on the near side waits on level 0,
+sorted by price.
 """
 
 from typing import Any
@@ -60,7 +62,9 @@ def wait(state: State, slot: int, ladder: int, hold: int) -> None:
 
 @part
 def is_nearer(ladder: int, stop: int, other: int) -> Any:
-    """True when `stop` is reached before `other`: the lower of two buy stops, the higher of two sell stops."""
+    """True when `stop` is reached before `other`: the lower of two buy stops, the higher of two sell
+    stops.
+    """
     if ladder & 1:
         return stop > other
     return stop < other

@@ -1,10 +1,10 @@
 """Tables: how kernels see the arrays of the exchange: an address, a row type, and nothing else.
 
-Law: a kernel never indexes from the end and never asks a table for its length; sizes stand in the head. numba's
-own arrays carry shape, strides and owner (seven words each) through every call, and turn each negative index
-around; a table is one word, its strides are constants, and a batch costs a microsecond less to hand over.
-`table["field"][row]` reads and writes as it does on the NumPy array, which is what kernels are given instead
-where NUMBA_DISABLE_JIT or NUMBA_BOUNDSCHECK is set.
+Law: a kernel never indexes from the end and never asks a table for its length; sizes stand in the head.
+numba's own arrays carry shape, strides and owner (seven words each) through every call, and turn each
+negative index around; a table is one word, its strides are constants, and a batch costs a microsecond less to
+hand over. `table["field"][row]` reads and writes as it does on the NumPy array, which is what kernels are
+given instead where NUMBA_DISABLE_JIT or NUMBA_BOUNDSCHECK is set.
 """
 
 import operator
