@@ -250,7 +250,6 @@ def test_e1_closed_takes_no_orders(venue: Venue) -> None:
         ({"side": 2}, Reason.UNKNOWN_SIDE),
         ({"order_type": 9}, Reason.UNSUPPORTED_ORDER_TYPE),
         ({"time_in_force": 9}, Reason.UNSUPPORTED_TIME_IN_FORCE),
-        ({"instrument": COIL}, Reason.NOT_BOOK),
         ({"price_fen_per_tonne": PRICE + 1}, Reason.PRICE_OFF_TICK),
         ({"price_fen_per_tonne": UPPER + TICK}, Reason.PRICE_EXCEEDS_BAND),
         ({"price_fen_per_tonne": LOWER - TICK}, Reason.PRICE_EXCEEDS_BAND),
