@@ -316,9 +316,7 @@ def _move(events: Records, mask: Mask, posting: Posting, source: Goods, target: 
 
 
 def _replaced(sells: Records) -> tuple[Entries, ...]:
-    """A replaced sell lists more of its lot, or gives some back: `change_kg`, before its fills (semantics
-    C1).
-    """
+    """A replaced sell lists more of its lot or gives some back: `change_kg`, before its fills (C1)."""
     change = sells.view(ORDER)["change_kg"]
     moves = (
         (change > 0, Posting.G2, Goods.FREE, Goods.LISTED),

@@ -262,7 +262,7 @@ class Turn(NamedTuple):
 class Capacity(NamedTuple):
     """Named maxima of every array (law 10). Memory is touched only where it is used."""
 
-    orders: int = 1 << 20  # live orders at once, at most 2**22 - 1 (the slot's bits in an order id)
+    orders: int = 1_000_000  # live orders at once, at most 2**22 - 1 (the slot's bits in an order id)
     levels: int = 1 << 18  # price levels of all ladders
     instruments: int = 1 << 10
     accounts: int = 1 << 16
