@@ -79,9 +79,9 @@ def equilibrium(state: State, instrument: int) -> Any:
     demand, supply = np.int64(0), np.int64(0)
     for level in range(first, last + 1):
         demand += level_kg(state, buys, mirror(state, sells, level))
-    best_volume, best_gap, low, high = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-    low_surplus, high_surplus, low_end = np.int64(0), np.int64(0), np.int64(0)
-    for level in range(np.int64(first), np.int64(last) + 1):
+    best_volume, best_gap, low, high = np.int64(-1), np.int64(0), first, first
+    low_surplus, high_surplus, low_end = np.int64(0), np.int64(0), first
+    for level in range(first, last + 1):
         supply += level_kg(state, sells, level)
         volume, surplus = min(demand, supply), demand - supply
         if volume > best_volume or (volume == best_volume and abs(surplus) < best_gap):
