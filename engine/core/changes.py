@@ -44,7 +44,7 @@ from engine.core.ladder import level_index
 from engine.core.layout import State, Turn
 from engine.core.limits import crosses, working_level
 from engine.core.matching import drop_order, end_order, take_from
-from engine.core.stops import STOPS, wait
+from engine.core.stops import STOPS, stops_wait, wait
 from engine.vocabulary import Command, Event, Flag, OrderType, Reason, ReplaceFlag
 
 BY_CLIENT_ORDER_ID, BY_LEAVES = int(Flag.BY_CLIENT_ORDER_ID), int(ReplaceFlag.BY_LEAVES)
@@ -221,14 +221,15 @@ def enter_again(
         state.specials["stop"][slot] = stop
     n = emit_order(state, turn, REPLACED, slot, ladder)
     turn.events["change_kg"][n] = leaves - before
+    hold = hold_fen(state, ladder >> 2, ladder & 1, price, leaves)
     if ladder & STOPS and not enters_at_once(state, side_ladder, state.specials["stop"][slot]):
-        wait(state, slot, side_ladder, hold_fen(state, ladder >> 2, ladder & 1, price, leaves))
+        wait(state, slot, side_ladder, hold)
         return
     order_cum = orders["cum"][slot]
     level = working_level(state, side_ladder, orders["order_type"][slot], level)
-    rests, filled, _ = work_again(state, turn, side_ladder, slot, level, 0)
+    rests, filled, _ = work_again(state, turn, side_ladder, slot, level, hold, 0)
     set_outcome(turn, n, rests, order_cum + filled, leaves - before)
-    if filled > 0:
+    if filled > 0 and stops_wait(state, ladder >> 2):
         trigger_stops(state, turn, ladder >> 2)
 
 

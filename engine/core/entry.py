@@ -52,7 +52,7 @@ from engine.core.limits import (
     working_level,
 )
 from engine.core.matching import sweep
-from engine.core.stops import STOPS, is_reached, nearest_reached, release, wait
+from engine.core.stops import STOPS, is_reached, nearest_reached, release, stops_wait, wait
 from engine.core.volatility import band_stopped, limit_in_band, open_auction
 from engine.vocabulary import Reason
 
@@ -151,11 +151,12 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
         wait(state, slot, ladder, hold)
     else:
         level = working_level(state, ladder, commands["order_type"][at], level)
-        rests, cum, amount = work(state, turn, ladder, slot, level, commands["minimum_quantity_kg"][at])
+        minimum = commands["minimum_quantity_kg"][at]
+        rests, cum, amount = work(state, turn, ladder, slot, level, hold, minimum)
     set_outcome(turn, n, rests, cum, amount)
     if entry != NO_ENTRY:
         remember(state, turn, entry, price, order_id, rests, cum, amount)
-    if cum > 0:
+    if cum > 0 and stops_wait(state, ladder >> 2):
         trigger_stops(state, turn, ladder >> 2)
 
 
@@ -206,9 +207,12 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
 
 
 @part
-def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: int) -> Any:
-    """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount). Frees what
-    ends.
+def work(
+    state: State, turn: Turn, ladder: int, slot: int, level: int, hold: int, minimum: int
+) -> Any:
+    """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount).
+
+    `hold` is what its whole quantity holds. An order that ends here gives its slot back.
     """
     nodes, orders, instrument = state.nodes, state.orders, ladder >> 2
     quantity, cum, amount = nodes["leaves"][slot], orders["cum"][slot], np.int64(0)
@@ -233,7 +237,9 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, minimum: 
     leaves, filled = nodes["leaves"][slot], orders["cum"][slot] - cum
     stays = why == OK or (opens and force != CONTINUOUS_ONLY)
     if leaves > 0 and stays and force != IOC and force != FOK and not is_market(kind):
-        rest(state, slot, ladder, level)
+        if filled > 0 or leaves != quantity:
+            hold = hold_fen(state, instrument, ladder & 1, np.int64(orders["price"][slot]), leaves)
+        rest(state, slot, ladder, level, hold)
     else:
         if leaves > 0:
             cancel_remainder(state, turn, ladder, slot, why)
@@ -268,12 +274,10 @@ def remainder_reason(state: State, ladder: int, kind: int) -> Any:
 
 
 @part
-def rest(state: State, slot: int, ladder: int, level: int) -> None:
+def rest(state: State, slot: int, ladder: int, level: int, hold: int) -> None:
     """Take the hold of what is left, hide what an iceberg hides, and queue it at its level."""
     nodes, orders, leaves = state.nodes, state.orders, state.nodes["leaves"][slot]
-    change_hold(
-        state, slot, hold_fen(state, ladder >> 2, ladder & 1, np.int64(orders["price"][slot]), leaves), 0
-    )
+    change_hold(state, slot, hold, 0)
     state.accounts["live_orders"][nodes["account"][slot]] += 1
     if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
         nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
@@ -312,7 +316,7 @@ def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
         if state.accounts["available"][nodes["account"][slot]] < hold:
             reason = INSUFFICIENT_FUNDS
     if reason == OK:
-        work_again(state, turn, ladder, slot, level, 0)
+        work_again(state, turn, ladder, slot, level, hold, 0)
         return
     if ladder & 1 == SELL:
         list_goods(state, orders["lot"][slot], -whole_leaves(state, slot))

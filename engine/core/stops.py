@@ -83,6 +83,13 @@ def nearest_reached(state: State, ladder: int) -> Any:
 
 
 @part
+def stops_wait(state: State, instrument: int) -> Any:
+    """True when a stop of the instrument may be reached: one waits within the band."""
+    buys, sells, ladders = 4 * instrument + STOPS, 4 * instrument + STOPS + 1, state.ladders
+    return ladders["best"][buys] < ladders["levels"][buys] or ladders["best"][sells] < ladders["levels"][sells]
+
+
+@part
 def release(state: State, turn: Turn, slot: int, ladder: int) -> None:
     """Take a reached stop out of its ladder and say that it is triggered; it holds nothing for the moment."""
     unlink(state, slot, ladder)
