@@ -36,6 +36,10 @@ def _slots(state: State) -> Rows:
     return ((0, _head(state, "slots_used") + 1),)
 
 
+def _sessions(state: State) -> Rows:
+    return ((0, _head(state, "sessions_used") + 1),)
+
+
 def _nodes(state: State) -> Rows:
     first = _head(state, "orders_max") + 1
     return ((0, _head(state, "slots_used") + 1), (first, first + _head(state, "levels_used")))
@@ -62,6 +66,7 @@ USED: Final[dict[str, Callable[[State], Rows]]] = {
     "accounts": _from_start("accounts_used"),
     "lots": _from_start("lots_used"),
     "day": _day,
+    "sessions": _sessions,
     "veiled": _from_start("levels_used"),
 }
 SCRATCH: Final = frozenset({"scratch"})  # arrays of the command at hand

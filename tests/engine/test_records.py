@@ -50,6 +50,23 @@ def test_a_record_has_128_bytes_and_little_endian_fields(layout: np.dtype[np.voi
     assert all(layout[name].byteorder in "<|=" for name in layout.names or ())
 
 
+# Of commands and orders of another kind, in the bytes of a field that this kind does not have; and the word
+# over the eight codes.
+OTHER_KINDS = {
+    "codes",
+    "session",
+    "minimum_quantity_kg",
+    "counter_amount_fen",
+    "stop_fen_per_tonne",
+    "display_quantity_kg",
+    "scope",
+    "profile",
+    "match_id",
+    "change_kg",
+    "due_ns",
+}
+
+
 @pytest.mark.parametrize("layout", VIEWS.values(), ids=VIEWS)
 def test_fields_of_one_view_neither_overlap_nor_stand_unaligned(layout: np.dtype[np.void]) -> None:
     taken: set[int] = set()
@@ -57,9 +74,10 @@ def test_fields_of_one_view_neither_overlap_nor_stand_unaligned(layout: np.dtype
     for name in layout.names or ():
         field, offset = fields_of(layout)[name]
         span = set(range(offset, offset + field.itemsize))
-        assert not taken & span, name
+        assert name in OTHER_KINDS or not taken & span, name
         assert field.kind == "S" or offset % field.itemsize == 0, name
-        taken |= span
+        if name not in OTHER_KINDS:
+            taken |= span
 
 
 @pytest.mark.parametrize("layout", [TRADE, ORDER, CASH, LOT, LEVEL, INSTRUMENT])
