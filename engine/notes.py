@@ -3,6 +3,7 @@
 Law: a field that belongs to another kind is not shown; codes have their wire names.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
@@ -41,7 +42,7 @@ CODES: Final[dict[str, type[IntEnum]]] = {
     "phase": Phase,
     "reason": Reason,
 }
-NOT_SHOWN: Final = frozenset({"sequence", "time_ns", "version", "kind", "index", "flags"})
+NOT_SHOWN: Final = frozenset({"sequence", "time_ns", "version", "kind", "index", "flags", "codes"})
 WORDS: Final = ("client_order_id_0", "client_order_id_1")
 OF_ORDERS: Final = frozenset({"side", "order_type", "time_in_force"})  # shown though 0
 CASH_KINDS: Final = frozenset({Event.ACCOUNT_OPENED, Event.DEPOSITED, Event.WITHDRAWN})
@@ -49,18 +50,50 @@ LOT_KINDS: Final = frozenset({Event.LOT_REGISTERED, Event.LOT_WITHDRAWN})
 FIRST_OF_MARKET: Final = int(Event.INSTRUMENT_DEFINED)
 
 
+_CLIENTS: Final = frozenset(kind for kind in Command if kind < Command.OPEN_ACCOUNT)
+_ORDERS: Final = frozenset({Command.NEW_ORDER, Command.REPLACE_ORDER})
+_ALL_COMMANDS: Final = frozenset(Command)
+# Fields that share their bytes with another kind's, each with the kinds that have it.
+OF_COMMANDS: Final[dict[str, frozenset[Command]]] = {
+    "session": _CLIENTS,
+    "outbox": _ALL_COMMANDS - _CLIENTS,
+    "stop_fen_per_tonne": _ORDERS,
+    "amount_fen": _ALL_COMMANDS - _ORDERS,
+    "display_quantity_kg": _ORDERS,
+    "minimum_quantity_kg": _ORDERS,
+    "listing_version": frozenset({Command.PICK}),
+    "group": frozenset({Command.OPEN_ACCOUNT}),
+    "scope": frozenset({Command.START_SESSION}),
+    "profile": frozenset({Command.SET_PROFILE}),
+    "match_id": frozenset({Command.BUST_TRADE}),
+    "counter_amount_fen": frozenset({Command.BUST_TRADE}),
+    "order_id": _ALL_COMMANDS - {Command.BUST_TRADE},
+}
+_SESSIONS: Final = frozenset({Event.SESSION_STARTED, Event.SESSION_ENDED, Event.TIMER_SET})
+_TIMES: Final = frozenset({Event.TIMER_SET, Event.TIME_REACHED})
+_REPLACED: Final = frozenset({Event.REPLACED})
+OF_EVENTS: Final[dict[str, frozenset[Event]]] = {
+    "session": _SESSIONS,
+    "order_id": frozenset(Event) - _SESSIONS,
+    "due_ns": _TIMES,
+    "cum_kg": frozenset(Event) - _TIMES,
+    "change_kg": _REPLACED,
+    "amount_fen": frozenset(Event) - _REPLACED,
+}
+
+
 def command_note(command: Records) -> dict[str, Any]:
     """What one COMMAND record says."""
     kind = int(command["kind"][0])
     layout = INSTRUMENT_TERMS if kind == Command.DEFINE_INSTRUMENT else COMMAND
-    return _head(command, Command) | _said(command.view(layout), kind == Command.NEW_ORDER)
+    return _head(command, Command) | _said(command.view(layout), kind == Command.NEW_ORDER, OF_COMMANDS)
 
 
 def event_note(event: Records) -> dict[str, Any]:
     """What one EVENT record says."""
     kind = int(event["kind"][0])
     layout = _layout_of(kind)
-    return _head(event, Event) | _said(event.view(layout), layout in (ORDER, TRADE))
+    return _head(event, Event) | _said(event.view(layout), layout in (ORDER, TRADE), OF_EVENTS)
 
 
 def line(note: dict[str, Any]) -> str:
@@ -91,13 +124,15 @@ def _head(record: Records, codes: type[IntEnum]) -> dict[str, Any]:
     }
 
 
-def _said(record: Records, is_order: bool) -> dict[str, Any]:
+def _said(record: Records, is_order: bool, owners: Mapping[str, frozenset[Any]]) -> dict[str, Any]:
     """The fields that are not zero; of an order also side, type and time in force."""
     said: dict[str, Any] = {}
     names = record.dtype.names or ()
-    flags = int(record["flags"][0])
+    flags, kind = int(record["flags"][0]), int(record["kind"][0])
     for name in names:
         value = record[name][0]
+        if name in owners and kind not in owners[name]:
+            continue
         if name in NOT_SHOWN or name in WORDS or (not value and not (is_order and name in OF_ORDERS)):
             continue
         said[name] = _shown(name, value)

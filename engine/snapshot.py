@@ -202,6 +202,7 @@ def capacity_of(state: State) -> Capacity:
         accounts=len(state.accounts),
         lots=len(state.lots),
         day=len(state.day),
+        sessions=len(state.sessions) - 1,
     )
 
 

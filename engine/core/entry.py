@@ -207,9 +207,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
 
 
 @part
-def work(
-    state: State, turn: Turn, ladder: int, slot: int, level: int, hold: int, minimum: int
-) -> Any:
+def work(state: State, turn: Turn, ladder: int, slot: int, level: int, hold: int, minimum: int) -> Any:
     """Let the order in `slot` meet the book down to its limit; return (rests, filled, amount).
 
     `hold` is what its whole quantity holds. An order that ends here gives its slot back.

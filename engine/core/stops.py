@@ -86,7 +86,9 @@ def nearest_reached(state: State, ladder: int) -> Any:
 def stops_wait(state: State, instrument: int) -> Any:
     """True when a stop of the instrument may be reached: one waits within the band."""
     buys, sells, ladders = 4 * instrument + STOPS, 4 * instrument + STOPS + 1, state.ladders
-    return ladders["best"][buys] < ladders["levels"][buys] or ladders["best"][sells] < ladders["levels"][sells]
+    return (
+        ladders["best"][buys] < ladders["levels"][buys] or ladders["best"][sells] < ladders["levels"][sells]
+    )
 
 
 @part

@@ -26,7 +26,7 @@ from tests.simulation.network import Endpoint
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-CAPACITY: Final = Capacity(orders=512, levels=4096, instruments=16, accounts=16, lots=64, day=1024)
+CAPACITY: Final = Capacity(orders=512, levels=1 << 14, instruments=16, accounts=16, lots=64, day=1024)
 SEGMENT_BYTES: Final = 1 << 19  # the smallest that holds the largest block is 516 KiB; blocks here are small
 RESERVE_BYTES: Final = 1 << 16
 SNAPSHOT_COMMANDS: Final = 3  # the first crashes come early
