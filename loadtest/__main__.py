@@ -94,6 +94,22 @@ def bench(as_json: bool, append: bool, only: tuple[str, ...], data: Path, port: 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--append", is_flag=True, help="Append to loadtest/RESULTS.md.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+def core(as_json: bool, append: bool, rounds: int) -> None:
+    """Measure the matching core beside the yardstick on three workloads."""
+    from loadtest.bench_core import measure_all
+
+    result = measure_all(rounds)
+    told = [f"core {name}: {ratio} x the yardstick" for name, ratio in result["ratios"].items()]
+    told += [result["reason"]] if "reason" in result else []
+    click.echo(json.dumps(result) if as_json else "\n".join(told))
+    if append:
+        append_result(told)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--append", is_flag=True, help="Append to loadtest/RESULTS.md.")
 @click.option("--commands", default=1_000_000, show_default=True, type=click.IntRange(20_000))
 @click.option("--recovered", default=3_000_000, show_default=True, type=click.IntRange(1000))
 @click.option("--resting", default=1_000_000, show_default=True, type=click.IntRange(1000, 2_000_000))

@@ -67,6 +67,11 @@ WORKLOAD: Final = np.dtype(
 )
 WORKLOAD_HEADER_BYTES: Final = 16
 HASH_MESSAGES: Final = 200_000
+WORKLOADS: Final[dict[str, tuple[str, ...]]] = {  # flow.py's messages, instruments, resting orders
+    "flash1_normal": (),
+    "one": ("4000000", "1", "10000"),
+    "many": ("4000000", "1000", "200000"),
+}
 HASHES: Final = {  # of the reports of the first so many messages of flash1 normal (bench/README.md)
     2_000: "27354d9323877b0fd4caa548be215f59aa5d63be40f4d2b76d885452a4fe9a81",
     20_000: "4008343c211f7e3330f9c7b7e72de5ebf5ee73fdf09ce47a2cb01e1e34b6c393",
@@ -141,31 +146,72 @@ def report_hash(replay: Replay) -> str:
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     """Core and yardstick taking turns on flash1 normal: ratio, figures, hash; or None and the reason."""
+    reason = _obstacle()
+    if reason is not None:
+        return {"ratio": None, "reason": reason}
+    with tempfile.TemporaryDirectory() as folder:
+        yardstick, workload = _yardstick(Path(folder)), Path(folder) / "normal.bin"
+        _write_workload("flash1_normal", workload)
+        digest = report_hash(build_replay(read_workload(workload, HASH_MESSAGES)))
+        figures = _figures(yardstick, workload, rounds)
+    return figures | {
+        "report_hash_200000": digest,
+        "report_hash_as_published": digest == HASHES[HASH_MESSAGES],
+    }
+
+
+def measure_all(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Core and yardstick on flash1 normal, one instrument, and 1,000 instruments."""
+    reason = _obstacle()
+    if reason is not None:
+        return {"ratios": dict.fromkeys(WORKLOADS), "reason": reason}
+    with tempfile.TemporaryDirectory() as folder:
+        yardstick, found = _yardstick(Path(folder)), {}
+        for name in WORKLOADS:
+            workload = Path(folder) / f"{name}.bin"
+            _write_workload(name, workload)
+            found[name] = _figures(yardstick, workload, rounds)
+            workload.unlink()
+    return {"ratios": {name: figures["ratio"] for name, figures in found.items()}, "figures": found}
+
+
+def _obstacle() -> str | None:
+    """Why nothing can be measured here, or None."""
     source = shared_folder() / "data" / "flash1" / "normal_seed23.npz"
     if not source.exists():
-        return {"ratio": None, "reason": f"{source} is not there; set LECONG_SHARED"}
-    compiler = shutil.which("g++")
-    if compiler is None:
-        return {"ratio": None, "reason": "g++ is not installed"}
-    with tempfile.TemporaryDirectory() as folder:
-        yardstick, workload = Path(folder) / "yardstick", Path(folder) / "normal.bin"
-        bench = shared_folder() / "bench"
-        flags = [compiler, "-O3", "-march=native", "-std=c++17"]
-        subprocess.run([*flags, str(bench / "yardstick.cpp"), "-o", str(yardstick)], check=True)
-        subprocess.run([sys.executable, str(bench / "workload.py"), str(source), str(workload)], check=True)
-        messages = read_workload(workload)
-        digest = report_hash(build_replay(messages[:HASH_MESSAGES]))
-        replay = build_replay(messages)
-        core, peer = _alternate(replay, [str(yardstick), str(workload), "1"], rounds)
+        return f"{source} is not there; set LECONG_SHARED"
+    return "g++ is not installed" if shutil.which("g++") is None else None
+
+
+def _yardstick(folder: Path) -> Path:
+    program, flags = folder / "yardstick", ["-O3", "-march=native", "-std=c++17"]
+    source = shared_folder() / "bench" / "yardstick.cpp"
+    subprocess.run(["g++", *flags, str(source), "-o", str(program)], check=True)
+    return program
+
+
+def _write_workload(name: str, path: Path) -> None:
+    bench = shared_folder() / "bench"
+    if name == "flash1_normal":
+        source = shared_folder() / "data" / "flash1" / "normal_seed23.npz"
+        arguments = [str(bench / "workload.py"), str(source), str(path)]
+    else:
+        arguments = [str(bench / "flow.py"), *WORKLOADS[name], str(path)]
+    subprocess.run([sys.executable, *arguments], check=True)
+
+
+def _figures(yardstick: Path, workload: Path, rounds: int) -> dict[str, Any]:
+    """Ratio and figures of core and yardstick on one workload, best of so many rounds."""
+    messages = read_workload(workload)
+    replay = build_replay(messages)
+    core, peer = _alternate(replay, [str(yardstick), str(workload), "1"], rounds)
     return {
         "ratio": round(peer / core, 3),
         "core_messages_per_second": round(len(messages) / core),
         "yardstick_messages_per_second": round(len(messages) / peer),
         "messages": len(messages),
         "commands": len(replay.commands),
-        "report_hash_200000": digest,
-        "report_hash_as_published": digest == HASHES[HASH_MESSAGES],
-        "configuration": f"batches of {BATCH_COMMANDS}, holds, rising reference, "
+        "configuration": f"batches of {BATCH_COMMANDS}, holds, prevention, rising reference, "
         f"best of {rounds}, one processor",
     }
 
