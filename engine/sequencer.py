@@ -1,53 +1,69 @@
 """The sequencer: the one writer that numbers and time-stamps commands (laws 1, 2, 3, 9).
 
     inbox ─▶ stamp ─▶ append on the disk's thread ┐
-                   └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
+                   └▶ judge in the core           ┴▶ durable ─▶ event log ─▶ published
 
-A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
-load. One block is in flight at a time. Questions are answered between batches, one at a time, when all that
-was applied is durable.
+A batch is whatever came while the last ones were on their way: one command when idle, BATCH_COMMANDS under
+load. Up to FLIGHTS_MAX batches are on their way at once: one is judged while the one before it is written, and
+the events of the one before that go to the event log. The disk's thread writes one block at a time. Questions
+are answered, and snapshots begun, at rest: when nothing is on its way and all that was judged is published.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import structlog
 
 from engine.clock import Clock
-from engine.command_log import BLOCK_ALIGNMENT, BLOCK_COMMANDS_MAX, CommandLog
+from engine.command_log import BLOCK_ALIGNMENT, CommandLog
 from engine.event_log import EventLog
-from engine.exchange import Exchange
+from engine.exchange import EVENT_BUFFERS, Exchange
 from engine.frames import COMMANDS_MAX
-from engine.records import EVENT, RECORD_BYTES, Records, as_words, empty_commands, joined, select
+from engine.inbox import Batch, Inbox
+from engine.records import EVENT, RECORD_BYTES, Records, joined, select
 from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reason
 
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
-PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # what the block in flight may be padded with
+FLIGHTS_MAX: Final = EVENT_BUFFERS
+PADDING_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # what one block may be padded with
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 
 Reply = Callable[[Records], None]
 
 
+@dataclass(slots=True)
+class _Flight:
+    """A batch that was judged and is not published yet."""
+
+    batch: Batch
+    events: Records
+    durable: "asyncio.Future[None]"
+    written: "asyncio.Future[None] | None" = None  # to the event log, when that is not done on the loop
+
+
 class Sequencer:
-    """Owns the exchange, its log and its inbox; everything runs on one event loop but the disk's thread."""
+    """Owns the exchange, its log and its inbox; everything runs on one event loop but two threads for files."""
 
     def __init__(self, exchange: Exchange, log: CommandLog, events: EventLog, clock: Clock) -> None:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
-        self._inbox = empty_commands(INBOX_COMMANDS_MAX)
-        self._batch = empty_commands(BLOCK_COMMANDS_MAX)
-        self._waiting = 0  # commands in the inbox
-        self._in_flight = 0  # commands of the block that is being synced
+        self._inbox = Inbox()
+        self._flights: deque[_Flight] = deque()
+        self._in_flight = 0  # their commands
+        self._launched = 0  # flights so far
         self._questions: deque[tuple[Records, Reply]] = deque()
         self._work = asyncio.Event()
-        self._disk = ThreadPoolExecutor(1, "disk")
+        self._disk, self._writer = ThreadPoolExecutor(1, "disk"), ThreadPoolExecutor(1, "events")
         self._stopping = False
+        self._rested = True  # since the last launch
         self._warned = False  # that sequence numbers run out
-        self.between_batches: Callable[[], None] = _nothing  # called when all that was applied is durable
+        self.rest_is_due: Callable[[], bool] = _never  # whether `at_rest` has something to do
+        self.at_rest: Callable[[], None] = _nothing  # called when all that was judged is published
         self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
@@ -82,27 +98,70 @@ class Sequencer:
     async def run(self) -> None:
         """Work until `stop`. Raises OSError or LogError when the disk fails: the process must end (law 3)."""
         try:
-            while not (self._stopping and not self._waiting and not self._questions):
-                if not self._waiting and not self._questions:
+            while not self._finished():
+                if not self._step() and not self._finished():
                     await self._work.wait()
-                self._work.clear()
-                if self._waiting:
-                    await self._sequence_batch()
-                self._answer()
-                self.between_batches()
+                    self._work.clear()
         finally:
             self._disk.shutdown()
+            self._writer.shutdown()
 
-    async def _sequence_batch(self) -> None:
-        """Append and apply one batch at the same time; its events leave when both are done."""
-        batch = self._next_batch()
-        self._in_flight = len(batch)
-        durable = asyncio.get_running_loop().run_in_executor(self._disk, self._log.append, batch)
-        events = self._exchange.apply(batch)
-        await durable
-        self._in_flight = 0
-        self.sequence = int(batch["sequence"][-1])
-        self._publish(events)
+    def _finished(self) -> bool:
+        return self._stopping and not self._inbox.waiting and not self._flights and not self._questions
+
+    def _step(self) -> bool:
+        """Do the next piece of work there is; False when there is none before something comes or ends."""
+        if self._flights and self._has_landed(self._flights[0]):
+            self._publish(self._flights.popleft())
+            return True
+        may_launch = self._rested or not (self._questions or self.rest_is_due())
+        if self._inbox.waiting and may_launch and len(self._flights) < FLIGHTS_MAX:
+            self._launch()
+            return True
+        if self._flights:
+            return False
+        self._answer()
+        self.at_rest()
+        self._rested = True
+        if self._questions or self._inbox.waiting:
+            return True
+        self._log.make_ahead()
+        return False
+
+    def _launch(self) -> None:
+        """Let one batch be written and judge it meanwhile; nothing of it leaves yet."""
+        batch = self._inbox.take()
+        commands = batch.commands
+        self._stamp(commands)
+        durable = asyncio.get_running_loop().run_in_executor(self._disk, self._log.append, commands)
+        durable.add_done_callback(self._wake_after)
+        events = self._exchange.apply(commands, self._launched % EVENT_BUFFERS)
+        self._flights.append(_Flight(batch, events, durable))
+        self._in_flight += len(commands)
+        self._launched += 1
+        self._rested = False
+
+    def _has_landed(self, flight: _Flight) -> bool:
+        """Whether a batch is durable and its events are in the event log. Raises what a file said."""
+        if not flight.durable.done():
+            return False
+        flight.durable.result()
+        if flight.written is None:
+            if len(self._flights) == 1 and not self._inbox.waiting:
+                self._events.append(flight.events)  # nobody waits: to hand it over would take longer
+                return True
+            loop = asyncio.get_running_loop()
+            flight.written = loop.run_in_executor(self._writer, self._events.append, flight.events)
+            flight.written.add_done_callback(self._wake_after)
+        if not flight.written.done():
+            return False
+        flight.written.result()
+        return True
+
+    def _wake_after(self, done: "asyncio.Future[Any]") -> None:
+        if not done.cancelled():
+            done.exception()  # counts as seen: behind a failed block, the next ones fail as well
+        self._work.set()
 
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
@@ -110,7 +169,7 @@ class Sequencer:
         self._work.set()
 
     def wake(self) -> None:
-        """Let `between_batches` be called soon, also when nobody trades."""
+        """Let `at_rest` be called soon, also when nobody trades."""
         self._work.set()
 
     def _closed_door(self) -> Reason:
@@ -124,38 +183,32 @@ class Sequencer:
 
     def _shortage(self, count: int) -> Reason:
         """Why `count` commands more cannot be taken, or NONE."""
-        taken = self._in_flight + self._waiting + count
+        waiting = self._inbox.waiting + count
+        taken = self._in_flight + waiting
         if self.sequence + taken > SEQUENCE_MAX:
             return Reason.SEQUENCE_EXHAUSTED
-        if self._waiting + count > INBOX_COMMANDS_MAX:
+        if waiting > INBOX_COMMANDS_MAX:
             return Reason.QUEUE_FULL
-        if not self._log.has_room(taken + PADDING_COMMANDS):
+        blocks = 1 + len(self._flights)
+        if not self._log.has_room(taken + blocks * PADDING_COMMANDS):
             self._log.retry()
             return Reason.DISK_FULL if self._log.trouble is not None else Reason.QUEUE_FULL
         return Reason.NONE
 
     def _take(self, commands: Records) -> None:
-        end = self._waiting + len(commands)
-        as_words(self._inbox)[self._waiting : end] = as_words(commands)
-        self._waiting = end
-        if end:
+        self._inbox.put(commands)
+        if self._inbox.waiting:
             self._work.set()
 
-    def _next_batch(self) -> Records:
-        """Move the oldest commands out of the inbox and stamp them."""
-        count = min(self._waiting, BLOCK_COMMANDS_MAX)
-        batch, inbox = self._batch[:count], as_words(self._inbox)
-        as_words(batch)[:] = inbox[:count]
-        left = self._waiting - count
-        inbox[:left] = inbox[count : self._waiting]
-        self._waiting = left
+    def _stamp(self, batch: Records) -> None:
+        """Give commands their version, their numbers and their time."""
+        first = self._exchange.sequence + 1
         batch["version"] = RECORD_VERSION
-        batch["sequence"] = np.arange(self.sequence + 1, self.sequence + 1 + count)
+        batch["sequence"] = np.arange(first, first + len(batch))
         if (batch["kind"] == Command.SET_CLOCK).any():
             self._stamp_one_by_one(batch)
         else:
             batch["time_ns"] = max(self._exchange.time_ns, self._clock.now_ns())
-        return batch
 
     def _stamp_one_by_one(self, batch: Records) -> None:
         previous_ns = self._exchange.time_ns
@@ -165,8 +218,11 @@ class Sequencer:
             previous_ns = max(previous_ns, self._clock.now_ns())
             batch["time_ns"][at] = previous_ns
 
-    def _publish(self, events: Records) -> None:
-        self._events.append(events)
+    def _publish(self, flight: _Flight) -> None:
+        """Tell everybody that a batch is durable and in the event log."""
+        self.sequence += flight.batch.count
+        self._in_flight -= flight.batch.count
+        self._inbox.give_back(flight.batch)
         self.grown.set()
         self.grown = asyncio.Event()
         if self.sequence > SEQUENCE_MAX - SEQUENCES_LEFT_WARNING and not self._warned:
@@ -183,7 +239,12 @@ class Sequencer:
 
 
 def _nothing() -> None:
-    """Nobody has anything to do between two batches."""
+    """Nobody has anything to do at rest."""
+
+
+def _never() -> bool:
+    """Nobody has anything to do at rest."""
+    return False
 
 
 def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) -> Records:

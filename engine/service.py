@@ -138,7 +138,7 @@ class Engine:
             taken=retention.clear,
             wake=self.sequencer.wake,
         )
-        self.sequencer.between_batches = self.taker.between_batches
+        self.sequencer.rest_is_due, self.sequencer.at_rest = self.taker.is_due, self.taker.at_rest
 
     def _admit_instruments(self, settings: Settings) -> None:
         """Products of instruments.csv that the exchange does not know yet are its first commands; open them

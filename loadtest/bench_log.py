@@ -119,7 +119,7 @@ class Bench:
         """The sequencer at work, ended at the end."""
         self.log.resume(self.log.epoch + 1)
         sequencer = self.sequencer = Sequencer(self.exchange, self.log, self.events, WallClock())
-        sequencer.between_batches = self.taker.between_batches
+        sequencer.rest_is_due, sequencer.at_rest = self.taker.is_due, self.taker.at_rest
         work = asyncio.ensure_future(sequencer.run())
         try:
             if self.exchange.sequence == 0:
