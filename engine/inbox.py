@@ -9,19 +9,26 @@ memory that was given back last is used next, while the processor's cache still 
 from collections import deque
 from typing import Final
 
+import numpy as np
+
 from engine.blocks import BLOCK_COMMANDS_MAX
 from engine.records import COMMAND, Records, aligned_zeros, as_words
+from engine.vocabulary import RECORD_VERSION
 
-BATCH_COMMANDS: Final = BLOCK_COMMANDS_MAX
+BATCH_COMMANDS: Final = BLOCK_COMMANDS_MAX  # at most, of one batch
+NUMBERS: Final = np.arange(BATCH_COMMANDS)
 
 
 class Batch:
     """Memory for commands that become one block and one call of the core."""
 
-    __slots__ = ("_rows", "count")
+    __slots__ = ("_kinds", "_rows", "_sequences", "_times", "_versions", "_words", "count")
 
     def __init__(self) -> None:
-        self._rows: Records = aligned_zeros(BATCH_COMMANDS, COMMAND)
+        rows: Records = aligned_zeros(BATCH_COMMANDS, COMMAND)
+        self._rows, self._words = rows, as_words(rows)
+        self._versions, self._kinds = rows["version"], rows["kind"]
+        self._sequences, self._times = rows["sequence"], rows["time_ns"]
         self.count = 0
 
     @property
@@ -33,9 +40,23 @@ class Batch:
         """Copy as many as there is room for; return how many."""
         end = min(self.count + len(commands), BATCH_COMMANDS)
         added = end - self.count
-        as_words(self._rows)[self.count : end] = as_words(commands[:added])
+        self._words[self.count : end] = as_words(commands)[:added]
         self.count = end
         return added
+
+    def number(self, first: int) -> None:
+        """Give the commands this version, and sequences from `first` on."""
+        count = self.count
+        self._versions[:count] = RECORD_VERSION
+        np.add(NUMBERS[:count], first, out=self._sequences[:count])
+
+    def date(self, time_ns: int) -> None:
+        """Give the commands this time."""
+        self._times[: self.count] = time_ns
+
+    def has(self, kind: int) -> bool:
+        """Whether a command of this kind is among them."""
+        return bool((self._kinds[: self.count] == kind).any())
 
 
 class Inbox:

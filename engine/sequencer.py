@@ -4,7 +4,7 @@
                    └▶ judge in the core           ┴▶ durable ─▶ event log ─▶ published
 
 A batch is whatever came while the last ones were on their way: one command when idle, BATCH_COMMANDS under
-load. Up to FLIGHTS_MAX batches are on their way at once: one is judged while the one before it is written, and
+load. Up to FLIGHTS_MAX batches are on their way at once: one is judged, the one before it is written, and
 the events of the one before that go to the event log. The disk's thread writes one block at a time. Questions
 are answered, and snapshots begun, at rest: when nothing is on its way and all that was judged is published.
 """
@@ -12,13 +12,13 @@ are answered, and snapshots begun, at rest: when nothing is on its way and all t
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import structlog
 
+from engine.clerk import Clerk, Job, ThreadClerk
 from engine.clock import Clock
 from engine.command_log import BLOCK_ALIGNMENT, CommandLog
 from engine.event_log import EventLog
@@ -43,14 +43,21 @@ class _Flight:
 
     batch: Batch
     events: Records
-    durable: "asyncio.Future[None]"
-    written: "asyncio.Future[None] | None" = None  # to the event log, when that is not done on the loop
+    durable: Job
+    written: Job | None = None  # to the event log, when that is not done on the loop
 
 
 class Sequencer:
-    """Owns the exchange, its log and its inbox; everything runs on one event loop but two threads for files."""
+    """Owns the exchange, its log and its inbox; all runs on one event loop but what two clerks do."""
 
-    def __init__(self, exchange: Exchange, log: CommandLog, events: EventLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        log: CommandLog,
+        events: EventLog,
+        clock: Clock,
+        clerk: Callable[[str], Clerk] = ThreadClerk,
+    ) -> None:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
         self._inbox = Inbox()
         self._flights: deque[_Flight] = deque()
@@ -58,7 +65,7 @@ class Sequencer:
         self._launched = 0  # flights so far
         self._questions: deque[tuple[Records, Reply]] = deque()
         self._work = asyncio.Event()
-        self._disk, self._writer = ThreadPoolExecutor(1, "disk"), ThreadPoolExecutor(1, "events")
+        self._disk, self._writer = clerk("disk"), clerk("events")
         self._stopping = False
         self._rested = True  # since the last launch
         self._warned = False  # that sequence numbers run out
@@ -71,19 +78,19 @@ class Sequencer:
         """Take commands into the inbox; return the REFUSED rows of those that stay outside (semantics G5), or
         None.
         """
-        reason = self._closed_door()
+        reason, refused = self._closed_door(), list[Records]()
         if reason is Reason.DISK_FULL:
             cancels = commands["kind"] == Command.CANCEL_ORDER
-            refused, commands = _refusals(select(commands, ~cancels), reason), select(commands, cancels)
-        else:
-            refused = _refusals(commands[:0], reason)
+            refused, commands = [_refusals(select(commands, ~cancels), reason)], select(commands, cancels)
         if reason in (Reason.NONE, Reason.DISK_FULL):
             reason = self._shortage(len(commands))
         if reason is Reason.NONE:
             self._take(commands)
         else:
-            refused = joined([refused, _refusals(commands, reason)])
-        return refused if len(refused) else None
+            refused.append(_refusals(commands, reason))
+        if not any(map(len, refused)):
+            return None
+        return joined(refused)
 
     def ask(self, question: Records, reply: Reply) -> None:
         """Answer a QUERY record when all that was applied is durable; beyond QUESTIONS_MAX it is answered
@@ -103,8 +110,8 @@ class Sequencer:
                     await self._work.wait()
                     self._work.clear()
         finally:
-            self._disk.shutdown()
-            self._writer.shutdown()
+            self._disk.close()
+            self._writer.close()
 
     def _finished(self) -> bool:
         return self._stopping and not self._inbox.waiting and not self._flights and not self._questions
@@ -132,9 +139,9 @@ class Sequencer:
         """Let one batch be written and judge it meanwhile; nothing of it leaves yet."""
         batch = self._inbox.take()
         commands = batch.commands
-        self._stamp(commands)
-        durable = asyncio.get_running_loop().run_in_executor(self._disk, self._log.append, commands)
-        durable.add_done_callback(self._wake_after)
+        self._stamp(batch)
+        durable = Job(self._log.append, commands, self.wake)
+        self._disk.give(durable)
         events = self._exchange.apply(commands, self._launched % EVENT_BUFFERS)
         self._flights.append(_Flight(batch, events, durable))
         self._in_flight += len(commands)
@@ -143,25 +150,19 @@ class Sequencer:
 
     def _has_landed(self, flight: _Flight) -> bool:
         """Whether a batch is durable and its events are in the event log. Raises what a file said."""
-        if not flight.durable.done():
+        if not flight.durable.done:
             return False
-        flight.durable.result()
+        flight.durable.check()
         if flight.written is None:
             if len(self._flights) == 1 and not self._inbox.waiting:
                 self._events.append(flight.events)  # nobody waits: to hand it over would take longer
                 return True
-            loop = asyncio.get_running_loop()
-            flight.written = loop.run_in_executor(self._writer, self._events.append, flight.events)
-            flight.written.add_done_callback(self._wake_after)
-        if not flight.written.done():
+            flight.written = Job(self._events.append, flight.events, self.wake)
+            self._writer.give(flight.written)
+        if not flight.written.done:
             return False
-        flight.written.result()
+        flight.written.check()
         return True
-
-    def _wake_after(self, done: "asyncio.Future[Any]") -> None:
-        if not done.cancelled():
-            done.exception()  # counts as seen: behind a failed block, the next ones fail as well
-        self._work.set()
 
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
@@ -169,7 +170,7 @@ class Sequencer:
         self._work.set()
 
     def wake(self) -> None:
-        """Let `at_rest` be called soon, also when nobody trades."""
+        """Look soon for what is to be done: something has ended, or `at_rest` is to be called."""
         self._work.set()
 
     def _closed_door(self) -> Reason:
@@ -200,15 +201,13 @@ class Sequencer:
         if self._inbox.waiting:
             self._work.set()
 
-    def _stamp(self, batch: Records) -> None:
-        """Give commands their version, their numbers and their time."""
-        first = self._exchange.sequence + 1
-        batch["version"] = RECORD_VERSION
-        batch["sequence"] = np.arange(first, first + len(batch))
-        if (batch["kind"] == Command.SET_CLOCK).any():
-            self._stamp_one_by_one(batch)
+    def _stamp(self, batch: Batch) -> None:
+        """Give commands their numbers and their time."""
+        batch.number(self._exchange.sequence + 1)
+        if batch.has(Command.SET_CLOCK):
+            self._stamp_one_by_one(batch.commands)
         else:
-            batch["time_ns"] = max(self._exchange.time_ns, self._clock.now_ns())
+            batch.date(max(self._exchange.time_ns, self._clock.now_ns()))
 
     def _stamp_one_by_one(self, batch: Records) -> None:
         previous_ns = self._exchange.time_ns

@@ -70,7 +70,7 @@ class Engine:
         self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
         clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()
-        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock)
+        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, machine.clerk)
         self.stopping = False
         self.doors: set[CommandDoor] = set()
         self.subscribers = Subscribers(self)
