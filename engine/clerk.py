@@ -1,4 +1,6 @@
-"""A clerk: a thread that does one piece of work after another, and tells the event loop of each.
+"""What runs beside the event loop: clerks, and works that need no order.
+
+A clerk is a thread that does one piece of work after another, and tells the event loop of each.
 
     loop: give(function, argument) ─▶ clerk: function(argument) ─▶ loop: job.done, tell()
 
@@ -77,3 +79,23 @@ class ThreadClerk:
         while (job := self._jobs.get()) is not None:
             job.run()
             loop.call_soon_threadsafe(job.tell)
+
+
+class Work(Protocol):
+    """A piece of work that runs beside the log, as a started threading.Thread."""
+
+    def is_alive(self) -> bool:
+        """Whether it is not done yet."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Return when it is done, or after `timeout` seconds."""
+
+
+Beside = Callable[[Callable[[], None]], Work]
+
+
+def in_a_thread(work: Callable[[], None]) -> Work:
+    """Start `work` in a thread of its own that does not keep the process alive."""
+    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
+    thread.start()
+    return thread

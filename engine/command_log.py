@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import google_crc32c
 import numpy as np
@@ -35,6 +35,7 @@ from engine.blocks import (
     segment_name,
     segment_numbers,
 )
+from engine.clerk import Beside, Work, in_a_thread
 from engine.disk import NO_SPACE, Disk, File
 from engine.records import COMMAND, RECORD_BYTES, Records, as_words
 from engine.vocabulary import RECORD_VERSION
@@ -45,26 +46,6 @@ NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
 SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
-
-
-class Work(Protocol):
-    """A piece of work that runs beside the log, as a started threading.Thread."""
-
-    def is_alive(self) -> bool:
-        """Whether it is not done yet."""
-
-    def join(self, timeout: float | None = None) -> None:
-        """Return when it is done, or after `timeout` seconds."""
-
-
-Beside = Callable[[Callable[[], None]], Work]
-
-
-def in_a_thread(work: Callable[[], None]) -> Work:
-    """Start `work` in a thread of its own that does not keep the process alive."""
-    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
-    thread.start()
-    return thread
 
 
 class CommandLog:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.clerk import Clerk, ThreadClerk
+from engine.clerk import Beside, Clerk, ThreadClerk, in_a_thread
 from engine.clock import Clock, WallClock
-from engine.command_log import Beside, in_a_thread
 from engine.disk import Folder, PosixDisk
 from engine.forked import Child
 from engine.snapshot_taker import Begin

@@ -126,7 +126,7 @@ class SimulatedClerk:
 
 
 class Later:
-    """Work beside the log (engine.command_log.Work): it runs when its time comes, or when waited for."""
+    """Work beside the log (engine.clerk.Work): it runs when its time comes, or when waited for."""
 
     def __init__(self, loop: VirtualLoop, delay_s: float, work: Callable[[], None]) -> None:
         self._work: Callable[[], None] | None = work

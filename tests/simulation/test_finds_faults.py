@@ -67,9 +67,9 @@ def believe_torn_blocks(patch: pytest.MonkeyPatch) -> None:
 def forget_the_days_client_order_ids(patch: pytest.MonkeyPatch) -> None:
     whole = Exchange.apply
 
-    def apply(self: Exchange, commands: Records) -> Records:
+    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
         self.state.day[:] = 0
-        return whole(self, commands)
+        return whole(self, commands, buffer)
 
     patch.setattr(Exchange, "apply", apply)
 
@@ -77,10 +77,10 @@ def forget_the_days_client_order_ids(patch: pytest.MonkeyPatch) -> None:
 def forget_settlements_numbers(patch: pytest.MonkeyPatch) -> None:
     whole = Exchange.apply
 
-    def apply(self: Exchange, commands: Records) -> Records:
+    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
         highest = self.outbox
         self.state.head["outbox"] = 0
-        events = whole(self, commands)
+        events = whole(self, commands, buffer)
         self.state.head["outbox"] = max(highest, self.outbox)
         return events
 
