@@ -1,11 +1,11 @@
 """The sequencer: the one writer that numbers and time-stamps commands (laws 1, 2, 3, 9).
 
     inbox ─▶ stamp ─▶ append on the disk's thread ┐
-                   └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
+    due   ─┘       └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
 
 A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
-load. One block is in flight at a time. Questions are answered between batches, one at a time, when all that
-was applied is durable.
+load, with what is due before it (engine/schedule.py); it has one time. One block is in flight at a time.
+Questions are answered between batches, one at a time, when all that was applied is durable.
 """
 
 import asyncio
@@ -23,12 +23,15 @@ from engine.event_log import EventLog
 from engine.exchange import Exchange
 from engine.frames import COMMANDS_MAX
 from engine.records import EVENT, RECORD_BYTES, Records, as_words, empty_commands, joined, select
+from engine.schedule import NEVER, Schedule
 from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reason
 
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
 PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # what the block in flight may be padded with
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
+LOOK_S: Final = 1.0  # how long an idle sequencer trusts its alarm: the machine's clock may be set
+NS_PER_S: Final = 1_000_000_000
 
 Reply = Callable[[Records], None]
 
@@ -36,8 +39,18 @@ Reply = Callable[[Records], None]
 class Sequencer:
     """Owns the exchange, its log and its inbox; everything runs on one event loop but the disk's thread."""
 
-    def __init__(self, exchange: Exchange, log: CommandLog, events: EventLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        log: CommandLog,
+        events: EventLog,
+        clock: Clock,
+        schedule: Schedule | None = None,
+    ) -> None:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
+        self._schedule = schedule or Schedule(exchange)
+        self._alarm: asyncio.TimerHandle | None = None  # wakes an idle sequencer
+        self._alarm_ns = NEVER  # what it was set for
         self._inbox = empty_commands(INBOX_COMMANDS_MAX)
         self._batch = empty_commands(BLOCK_COMMANDS_MAX)
         self._waiting = 0  # commands in the inbox
@@ -83,15 +96,18 @@ class Sequencer:
         """Work until `stop`. Raises OSError or LogError when the disk fails: the process must end (law 3)."""
         try:
             while not (self._stopping and not self._waiting and not self._questions):
-                if not self._waiting and not self._questions:
+                if not self._waiting and not self._questions and not self._is_due():
+                    self._set_alarm()
                     await self._work.wait()
                 self._work.clear()
-                if self._waiting:
+                if self._waiting or self._is_due():
                     await self._sequence_batch()
                 self._answer()
                 self.between_batches()
         finally:
             self._disk.shutdown()
+            if self._alarm is not None:
+                self._alarm.cancel()
 
     async def _sequence_batch(self) -> None:
         """Append and apply one batch at the same time; its events leave when both are done."""
@@ -129,7 +145,7 @@ class Sequencer:
             return Reason.SEQUENCE_EXHAUSTED
         if self._waiting + count > INBOX_COMMANDS_MAX:
             return Reason.QUEUE_FULL
-        if not self._log.has_room(taken + PADDING_COMMANDS):
+        if not self._has_room(taken):
             self._log.retry()
             return Reason.DISK_FULL if self._log.trouble is not None else Reason.QUEUE_FULL
         return Reason.NONE
@@ -141,29 +157,75 @@ class Sequencer:
         if end:
             self._work.set()
 
+    def _has_room(self, count: int) -> bool:
+        """Whether `count` commands fit into the log, with what may become due before them."""
+        return self._log.has_room(count + self._schedule.commands_max + PADDING_COMMANDS)
+
+    def _now_ns(self) -> int:
+        """The time that a command gets now: it never falls, also when the clock does (semantics E6)."""
+        return max(self._exchange.time_ns, self._clock.now_ns())
+
+    def _is_due(self) -> bool:
+        """Whether something is due, and the log has room for it: it ends things, so a full disk admits it."""
+        return NEVER < self._schedule.next_ns <= self._now_ns() and self._has_room(0)
+
+    def _set_alarm(self) -> None:
+        """Have the loop wake `run` when the next thing is due, and every LOOK_S until then."""
+        next_ns = self._schedule.next_ns
+        if next_ns == self._alarm_ns:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_ns = None, next_ns
+        if next_ns != NEVER:
+            wait_ns = max(0, next_ns - self._clock.now_ns())
+            wait_s = min(wait_ns / NS_PER_S, LOOK_S) if wait_ns else LOOK_S  # due, and no room for it
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_ns = None, NEVER
+        self._log.retry()
+        self._work.set()
+
     def _next_batch(self) -> Records:
-        """Move the oldest commands out of the inbox and stamp them."""
-        count = min(self._waiting, BLOCK_COMMANDS_MAX)
-        batch, inbox = self._batch[:count], as_words(self._inbox)
+        """What is due, then the oldest commands of the inbox, stamped with one time (semantics E6).
+
+        All that came before has been judged, so the core knows what is due now. Nothing that the batch brings
+        can be due within it: the core refuses what is due at or before the time of its own command.
+        """
+        assert self._exchange.sequence == self.sequence, "what is due is known up to the last batch"
+        steps = bool(self._waiting) and int(self._inbox["kind"][0]) == Command.SET_CLOCK
+        if steps:
+            self._step_clock()
+        time_ns = self._now_ns()
+        due = self._schedule.take(time_ns)
+        count = 0 if len(due) and steps else self._of_one_time(BLOCK_COMMANDS_MAX - len(due))
+        batch = self._batch[: len(due) + count]
+        as_words(batch)[: len(due)] = as_words(due)
+        self._give(batch[len(due) :])
+        batch["version"] = RECORD_VERSION
+        batch["sequence"] = np.arange(self.sequence + 1, self.sequence + 1 + len(batch))
+        batch["time_ns"] = time_ns
+        return batch
+
+    def _step_clock(self) -> None:
+        """Move a stepped clock to the instant that is asked for, or to what is due on the way."""
+        asked_ns, next_ns = int(self._inbox["due_ns"][0]), self._schedule.next_ns
+        self._clock.step_to(asked_ns if next_ns == NEVER else min(asked_ns, next_ns))
+
+    def _of_one_time(self, most: int) -> int:
+        """How many of the oldest commands share one time: a step of the clock begins a batch."""
+        count = min(self._waiting, most)
+        steps = np.flatnonzero(self._inbox["kind"][1:count] == Command.SET_CLOCK)
+        return 1 + int(steps[0]) if len(steps) else count
+
+    def _give(self, batch: Records) -> None:
+        """Move the oldest commands out of the inbox into `batch`, as many as it has rows."""
+        count, inbox = len(batch), as_words(self._inbox)
         as_words(batch)[:] = inbox[:count]
         left = self._waiting - count
         inbox[:left] = inbox[count : self._waiting]
         self._waiting = left
-        batch["version"] = RECORD_VERSION
-        batch["sequence"] = np.arange(self.sequence + 1, self.sequence + 1 + count)
-        if (batch["kind"] == Command.SET_CLOCK).any():
-            self._stamp_one_by_one(batch)
-        else:
-            batch["time_ns"] = max(self._exchange.time_ns, self._clock.now_ns())
-        return batch
-
-    def _stamp_one_by_one(self, batch: Records) -> None:
-        previous_ns = self._exchange.time_ns
-        for at in range(len(batch)):
-            if batch["kind"][at] == Command.SET_CLOCK:
-                self._clock.step_to(int(batch["due_ns"][at]))
-            previous_ns = max(previous_ns, self._clock.now_ns())
-            batch["time_ns"][at] = previous_ns
 
     def _publish(self, events: Records) -> None:
         self._events.append(events)
