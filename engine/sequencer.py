@@ -51,6 +51,7 @@ class Sequencer:
         self._schedule = schedule or Schedule(exchange)
         self._alarm: asyncio.TimerHandle | None = None  # wakes an idle sequencer
         self._alarm_ns = NEVER  # what it was set for
+        self._changing = False  # the block in flight is a change of the calendar
         self._inbox = empty_commands(INBOX_COMMANDS_MAX)
         self._batch = empty_commands(BLOCK_COMMANDS_MAX)
         self._waiting = 0  # commands in the inbox
@@ -119,6 +120,8 @@ class Sequencer:
         self._in_flight = 0
         self.sequence = int(batch["sequence"][-1])
         self._publish(events)
+        if self._changing:
+            self._schedule.told(events)
 
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
@@ -199,7 +202,9 @@ class Sequencer:
             self._step_clock()
         time_ns = self._now_ns()
         due = self._schedule.take(time_ns)
-        count = 0 if len(due) and steps else self._of_one_time(BLOCK_COMMANDS_MAX - len(due))
+        self._changing = len(due) > 0 and int(due["kind"][-1]) != Command.EXPIRE
+        alone = self._changing or (len(due) > 0 and steps)
+        count = 0 if alone else self._of_one_time(BLOCK_COMMANDS_MAX - len(due))
         batch = self._batch[: len(due) + count]
         as_words(batch)[: len(due)] = as_words(due)
         self._give(batch[len(due) :])

@@ -3,24 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.clock import SteppedClock
 from engine.command_log import CommandLog
 from engine.exchange import Exchange
-from engine.records import Records, commands_of
+from engine.records import commands_of
 from engine.state_hash import state_hash
-from engine.vocabulary import Command, Event, Mode, OrderType, Phase, Reason, Scope, Side, TimeInForce
-from tests.engine.builders import terms
+from engine.vocabulary import Command, Reason, Scope, TimeInForce
 from tests.engine.fakes import SEGMENT, SMALL, MemoryDisk, SetClock, Shard, deposit, running
+from tests.engine.timed import SECOND_NS, furnished, gtd, since, step, told
 
-SECOND_NS = 1_000_000_000
 START_NS = 1_000 * SECOND_NS
 SOON_S = 0.5  # far more than an alarm is late on a busy machine, and less than LOOK_S
-
-NARROW = {"band_bp": 50, "lower_fen_per_tonne": 224_900, "upper_fen_per_tonne": 227_100}  # few levels
 
 
 @pytest.fixture
@@ -34,35 +30,6 @@ async def shard(tmp_path: Path, clock: SetClock) -> AsyncIterator[Shard]:
     async with running(Shard(MemoryDisk(), tmp_path, clock)) as shard:
         await furnished(shard)
         yield shard
-
-
-async def furnished(shard: Shard) -> None:
-    assert shard.sequencer.submit(terms(0, Mode.BOOK, **NARROW)) is None
-    await shard.reaches(1)
-    await shard.sequenced(
-        {"kind": Command.OPEN_ACCOUNT, "account": 1},
-        deposit(1, 10**12),
-        {"kind": Command.SET_PHASE, "instrument": 0, "phase": Phase.CONTINUOUS},
-    )
-
-
-def gtd(number: int, due_ns: int, **fields: Any) -> dict[str, Any]:
-    """A buy that rests until `due_ns`."""
-    return {
-        "kind": Command.NEW_ORDER, "account": 1, "instrument": 0, "client_order_id_0": number,
-        "side": Side.BUY, "order_type": OrderType.LIMIT, "time_in_force": TimeInForce.GTD,
-        "price_fen_per_tonne": 226_000, "quantity_kg": 24_900, "due_ns": due_ns,
-    } | fields  # fmt: skip
-
-
-def told(events: Records) -> list[tuple[str, int]]:
-    return [(Event(int(row["kind"])).name, int(row["time_ns"])) for row in events]
-
-
-async def since(shard: Shard, sequence: int, count: int) -> Records:
-    """The events of the next `count` commands."""
-    await shard.reaches(sequence + count)
-    return shard.events.read(shard.events.position_after(sequence))
 
 
 async def test_order_ends_by_itself_while_no_commands_come(shard: Shard, clock: SetClock) -> None:
@@ -188,10 +155,6 @@ async def test_stepped_clock_that_steps_onto_an_expiry_lets_it_go_first(tmp_path
         events = await since(shard, before, 2)
 
     assert [name for name, _ in told(events)] == ["CANCELED", "TIME_REACHED", "CLOCK_SET"]
-
-
-def step(due_ns: int) -> Records:
-    return commands_of({"kind": Command.SET_CLOCK, "due_ns": due_ns})
 
 
 async def test_order_that_came_due_while_the_engine_was_down_ends_before_the_first_command(
