@@ -13,8 +13,10 @@ import settlement.store
 from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC
 from engine.disk import Disk, File
 from engine.exchange import Exchange
-from engine.records import COMMAND, RECORD_BYTES, Records
+from engine.records import COMMAND, RECORD_BYTES, Records, as_words
+from engine.schedule import NEVER, NOTHING, Schedule
 from engine.sequencer import Sequencer
+from engine.vocabulary import Command
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
@@ -135,6 +137,28 @@ def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchange, "time_ns", property(lambda self: 0))
 
 
+def forget_what_is_due(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Schedule, "next_ns", NEVER)
+    patch.setattr(Schedule, "take", lambda self, time_ns: NOTHING)
+
+
+def expire_only_when_somebody_trades(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sequencer, "_is_due", lambda self: False)
+
+
+def expire_behind_the_commands(patch: pytest.MonkeyPatch) -> None:
+    whole = Sequencer._next_batch
+
+    def next_batch(self: Any) -> Records:
+        batch = whole(self)
+        if batch["kind"][0] == Command.EXPIRE:
+            as_words(batch)[:] = np.roll(as_words(batch), -1, axis=0)
+            batch["sequence"] = np.sort(batch["sequence"])
+        return batch
+
+    patch.setattr(Sequencer, "_next_batch", next_batch)
+
+
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress"}),
     (never_sync, range(40), {"loss", "regress"}),
@@ -145,6 +169,9 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),
+    (forget_what_is_due, range(40), {"expiry", "liveness"}),
+    (expire_only_when_somebody_trades, range(40), {"liveness"}),
+    (expire_behind_the_commands, range(40), {"expiry"}),
 )
 
 
