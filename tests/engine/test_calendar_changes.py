@@ -94,6 +94,23 @@ async def test_due_changes_and_expiries_come_by_due_time_before_the_command(tmp_
     assert [int(reason) for reason in events["reason"] if reason] == [Reason.EXPIRED] * 3 + [Reason.DAY_END]
 
 
+async def test_order_that_ends_with_the_change_ends_before_it(tmp_path: Path) -> None:
+    """semantics B5, E6: at one instant expiries come before the phase change, here before the day's end."""
+    clock = day(HALTS + 1)
+    async with running(Shard(MemoryDisk(), tmp_path, clock, calendar=CALENDAR)) as shard:
+        await opened(shard)
+        await shard.sequenced(
+            {"kind": Command.SET_PHASE, "instrument": 0, "phase": Phase.CONTINUOUS},
+            gtd(1, MIDNIGHT_NS + CLOSES),
+            gtd(2, 0, time_in_force=TimeInForce.DAY),
+        )
+        before, clock.time_ns = shard.sequencer.sequence, MIDNIGHT_NS + CLOSES
+        events = await until_still(shard, before)
+
+    assert phases(events) == ["CANCELED", "TIME_REACHED", "CANCELED", "CLOSED"]
+    assert [int(reason) for reason in events["reason"] if reason] == [Reason.EXPIRED, Reason.DAY_END]
+
+
 async def test_stepped_clock_makes_every_change_on_its_way_at_its_own_time(tmp_path: Path) -> None:
     clock = SteppedClock()
     async with running(Shard(MemoryDisk(), tmp_path, clock, calendar=CALENDAR)) as shard:

@@ -54,6 +54,29 @@ def phases_of(engine: Engine) -> set[int]:
     return set(rows["phase"][rows["defined"] != 0].tolist())
 
 
+async def test_outage_over_lunch_leaves_everything_halted_until_the_afternoon(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """semantics E6: the engine was down from ten to noon; the change at half past one resumes trading."""
+    ten = int(datetime(2026, 11, 23, 10, tzinfo=BEIJING).timestamp()) * 10**9
+    clock = SetClock(ten)
+    monkeypatch.setenv("LECONG_CALENDAR", str(FOSHAN))
+    machine, products = replace(MACHINE, clock=lambda: clock), len(load_instruments())
+    async with serving(Engine(location, Settings(), Exchange(CAPACITY), machine)) as engine:
+        before = phases_of(engine)
+
+    clock.time_ns = ten + 2 * HOUR_NS
+    again = Engine(location, Settings(), Exchange(CAPACITY), machine)
+    async with serving(again) as engine:
+        await wait_for(engine, FIRST_COMMANDS + products)
+        after = phases_of(engine)
+        clock.time_ns = ten + 7 * HOUR_NS // 2
+        await wait_for(engine, FIRST_COMMANDS + 2 * products)
+        resumed = phases_of(engine)
+
+    assert (before, after, resumed) == ({Phase.CONTINUOUS}, {Phase.HALTED}, {Phase.CONTINUOUS})
+
+
 def test_mistake_in_the_calendar_ends_the_start_with_status_2(tmp_path: Path) -> None:
     file = tmp_path / "calendar.toml"
     file.write_text(FOSHAN.read_text(encoding="utf-8").replace('"closed"', '"shut"', 1), encoding="utf-8")
