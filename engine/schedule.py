@@ -19,7 +19,6 @@ from engine.vocabulary import Command, Event, Phase, Reason, wire_name
 
 NEVER: Final = 0
 NOTHING: Final = empty_commands(0)
-EXPIRIES_MAX: Final = 20  # one before each block that a full inbox makes, and some
 
 Row = dict[str, Any]  # of a command
 
@@ -38,7 +37,7 @@ class Schedule:
         self._change_ns = NEVER  # when the next of either is due
         self._begun_ns = max(exchange.time_ns, now_ns)  # NEVER: a stepped clock that has no time yet
         changed = len(calendar.instruments) if calendar else 0
-        self.commands_max = EXPIRIES_MAX + 2 * changed + 1  # that may come besides those of the inbox
+        self.commands_max = 2 + 2 * changed  # of one `take`: EXPIRE, closes, ROLL_DAY, halts
         if calendar is not None and self._begun_ns != NEVER:
             self._begin(calendar, exchange.time_ns, self._begun_ns)
 
@@ -51,10 +50,8 @@ class Schedule:
         return min(expiry_ns, change_ns)
 
     def take(self, time_ns: int) -> Records:
-        """The commands for what is due at or before `time_ns`, not yet stamped.
-
-        They end with an EXPIRE, or with a change of the calendar, behind which more may be due: then they
-        are judged before anything else is taken.
+        """The commands for what is due at or before `time_ns`, not yet stamped: a batch of their own, behind
+        which more may be due.
         """
         if self._calendar is not None and self._begun_ns == NEVER < time_ns:
             self._begun_ns = time_ns  # a stepped clock has its first time
@@ -66,7 +63,7 @@ class Schedule:
         return NOTHING
 
     def told(self, events: Records) -> None:
-        """Say what became of a change of the calendar."""
+        """Say what the core refused of what was due."""
         refused = select(events, events["kind"] == Event.REJECTED)
         if len(refused):
             structlog.get_logger().warning(

@@ -4,8 +4,8 @@
     due   ─┘       └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
 
 A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
-load, with what is due before it (engine/schedule.py); it has one time. One block is in flight at a time.
-Questions are answered between batches, one at a time, when all that was applied is durable.
+load; what is due by itself (engine/schedule.py) is a batch before it. A batch has one time. One block is in
+flight at a time. Questions are answered between batches, one at a time, when all that was applied is durable.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reas
 
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
-PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # what the block in flight may be padded with
+PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # of a block, and of what is due before it
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 LOOK_S: Final = 1.0  # how long an idle sequencer trusts its alarm: the machine's clock may be set
 NS_PER_S: Final = 1_000_000_000
@@ -51,7 +51,7 @@ class Sequencer:
         self._schedule = schedule or Schedule(exchange)
         self._alarm: asyncio.TimerHandle | None = None  # wakes an idle sequencer
         self._alarm_ns = NEVER  # what it was set for
-        self._changing = False  # the block in flight is a change of the calendar
+        self._due = False  # the block in flight is what was due
         self._inbox = empty_commands(INBOX_COMMANDS_MAX)
         self._batch = empty_commands(BLOCK_COMMANDS_MAX)
         self._waiting = 0  # commands in the inbox
@@ -120,7 +120,7 @@ class Sequencer:
         self._in_flight = 0
         self.sequence = int(batch["sequence"][-1])
         self._publish(events)
-        if self._changing:
+        if self._due:
             self._schedule.told(events)
 
     def stop(self) -> None:
@@ -161,8 +161,9 @@ class Sequencer:
             self._work.set()
 
     def _has_room(self, count: int) -> bool:
-        """Whether `count` commands fit into the log, with what may become due before them."""
-        return self._log.has_room(count + self._schedule.commands_max + PADDING_COMMANDS)
+        """Whether `count` commands fit into the log, with what may become due before each block of them."""
+        blocks = 1 + count // BLOCK_COMMANDS_MAX
+        return self._log.has_room(count + self._schedule.commands_max + blocks * PADDING_COMMANDS)
 
     def _now_ns(self) -> int:
         """The time that a command gets now: it never falls, also when the clock does (semantics E6)."""
@@ -191,23 +192,20 @@ class Sequencer:
         self._work.set()
 
     def _next_batch(self) -> Records:
-        """What is due, then the oldest commands of the inbox, stamped with one time (semantics E6).
+        """What is due, or else the oldest commands of the inbox, stamped with one time (semantics E6).
 
         All that came before has been judged, so the core knows what is due now. Nothing that the batch brings
         can be due within it: the core refuses what is due at or before the time of its own command.
         """
         assert self._exchange.sequence == self.sequence, "what is due is known up to the last batch"
-        steps = bool(self._waiting) and int(self._inbox["kind"][0]) == Command.SET_CLOCK
-        if steps:
+        if self._waiting and int(self._inbox["kind"][0]) == Command.SET_CLOCK:
             self._step_clock()
         time_ns = self._now_ns()
-        due = self._schedule.take(time_ns)
-        self._changing = len(due) > 0 and int(due["kind"][-1]) != Command.EXPIRE
-        alone = self._changing or (len(due) > 0 and steps)
-        count = 0 if alone else self._of_one_time(BLOCK_COMMANDS_MAX - len(due))
-        batch = self._batch[: len(due) + count]
-        as_words(batch)[: len(due)] = as_words(due)
-        self._give(batch[len(due) :])
+        batch = self._schedule.take(time_ns)
+        self._due = len(batch) > 0
+        if not self._due:
+            batch = self._batch[: self._of_one_time()]
+            self._give(batch)
         batch["version"] = RECORD_VERSION
         batch["sequence"] = np.arange(self.sequence + 1, self.sequence + 1 + len(batch))
         batch["time_ns"] = time_ns
@@ -218,9 +216,9 @@ class Sequencer:
         asked_ns, next_ns = int(self._inbox["due_ns"][0]), self._schedule.next_ns
         self._clock.step_to(asked_ns if next_ns == NEVER else min(asked_ns, next_ns))
 
-    def _of_one_time(self, most: int) -> int:
+    def _of_one_time(self) -> int:
         """How many of the oldest commands share one time: a step of the clock begins a batch."""
-        count = min(self._waiting, most)
+        count = min(self._waiting, BLOCK_COMMANDS_MAX)
         steps = np.flatnonzero(self._inbox["kind"][1:count] == Command.SET_CLOCK)
         return 1 + int(steps[0]) if len(steps) else count
 

@@ -9,7 +9,7 @@ import pytest
 from engine.clock import SteppedClock
 from engine.command_log import CommandLog
 from engine.exchange import Exchange
-from engine.records import commands_of
+from engine.records import Records, commands_of
 from engine.state_hash import state_hash
 from engine.vocabulary import Command, Reason, Scope, TimeInForce
 from tests.engine.fakes import SEGMENT, SMALL, MemoryDisk, SetClock, Shard, deposit, running
@@ -109,16 +109,22 @@ async def test_clock_that_jumps_back_neither_expires_twice_nor_stops_time(
     await shard.sequenced(gtd(1, first_ns), gtd(2, second_ns))
 
     clock.time_ns = first_ns
-    one = await shard.sequenced(deposit())
+    one = await asyncio.wait_for(after_wake(shard), 2.0)
     clock.time_ns = START_NS - 3_600 * SECOND_NS
     back = await shard.sequenced(deposit())
     clock.time_ns = second_ns
-    two = await shard.sequenced(deposit())
+    two = await asyncio.wait_for(after_wake(shard), 2.0)
 
-    assert told(one)[:2] == [("CANCELED", first_ns), ("TIME_REACHED", first_ns)]
-    assert told(back)[-1] == ("DEPOSITED", first_ns)
-    assert [name for name, _ in told(two)].count("CANCELED") == 1
-    assert int(shard.exchange.state.head["live_orders"][0]) == 0
+    assert told(one) == [("CANCELED", first_ns), ("TIME_REACHED", first_ns)]
+    assert told(back) == [("DEPOSITED", first_ns)]
+    assert told(two) == [("CANCELED", second_ns), ("TIME_REACHED", second_ns)]
+
+
+async def after_wake(shard: Shard) -> Records:
+    """The events of what an engine does by itself when it looks at the clock."""
+    before = shard.sequencer.sequence
+    shard.sequencer.wake()
+    return await since(shard, before, 1)
 
 
 async def test_clock_that_is_set_forward_is_noticed_by_an_idle_engine(shard: Shard, clock: SetClock) -> None:
@@ -204,8 +210,7 @@ async def test_expiry_waits_for_space_when_there_is_none_left_at_all(tmp_path: P
         await shard.sequenced(gtd(1, START_NS + SECOND_NS))
         while not shard.log.nearly_full():
             await shard.sequenced(deposit())
-        while shard.log.has_room(1 + 64 + 20):
-            assert shard.sequencer.submit(cancel) is None
+        while shard.sequencer.submit(cancel) is None:
             await shard.reaches(shard.sequencer.sequence + 1)
         before = shard.sequencer.sequence
 

@@ -13,10 +13,9 @@ import settlement.store
 from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC
 from engine.disk import Disk, File
 from engine.exchange import Exchange
-from engine.records import COMMAND, RECORD_BYTES, Records, as_words
+from engine.records import COMMAND, RECORD_BYTES, Records
 from engine.schedule import NEVER, NOTHING, Schedule
 from engine.sequencer import Sequencer
-from engine.vocabulary import Command
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
@@ -146,17 +145,11 @@ def expire_only_when_somebody_trades(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sequencer, "_is_due", lambda self: False)
 
 
-def expire_behind_the_commands(patch: pytest.MonkeyPatch) -> None:
-    whole = Sequencer._next_batch
-
-    def next_batch(self: Any) -> Records:
-        batch = whole(self)
-        if batch["kind"][0] == Command.EXPIRE:
-            as_words(batch)[:] = np.roll(as_words(batch), -1, axis=0)
-            batch["sequence"] = np.sort(batch["sequence"])
-        return batch
-
-    patch.setattr(Sequencer, "_next_batch", next_batch)
+def expire_late(patch: pytest.MonkeyPatch) -> None:
+    late_ns, take = 20_000_000, Schedule.take
+    next_ns: Any = vars(Schedule)["next_ns"].fget
+    patch.setattr(Schedule, "take", lambda self, time_ns: take(self, time_ns - late_ns))
+    patch.setattr(Schedule, "next_ns", property(lambda self: next_ns(self) and next_ns(self) + late_ns))
 
 
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
@@ -171,7 +164,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (believe_the_clock, range(40), {"regress"}),
     (forget_what_is_due, range(40), {"expiry", "liveness"}),
     (expire_only_when_somebody_trades, range(40), {"liveness"}),
-    (expire_behind_the_commands, range(40), {"expiry"}),
+    (expire_late, range(40), {"expiry"}),
 )
 
 
