@@ -182,8 +182,8 @@ class Sequencer:
             self._alarm.cancel()
         self._alarm, self._alarm_ns = None, next_ns
         if next_ns != NEVER:
-            wait_ns = max(0, next_ns - self._clock.now_ns())
-            wait_s = min(wait_ns / NS_PER_S, LOOK_S) if wait_ns else LOOK_S  # due, and no room for it
+            wait_s = max(0, next_ns - self._clock.now_ns()) / NS_PER_S
+            wait_s = min(wait_s, LOOK_S) if self._has_room(0) else LOOK_S
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
 
     def _ring(self) -> None:

@@ -139,7 +139,7 @@ class Shard:
         self.log.resume(self.log.epoch + 1)
         clock = clock or WallClock()
         schedule = Schedule(self.exchange, calendar, clock.now_ns())
-        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, schedule)
+        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, schedule=schedule)
 
     async def sequenced(self, *rows: dict[str, Any]) -> Records:
         """Submit commands, wait until they are published, return their events."""
