@@ -17,6 +17,7 @@ cannot write what looks like a header into the fields of its orders.
     └── SnapshotError        a snapshot cannot be used (engine.snapshot)
 """
 
+import struct
 from typing import Final, NamedTuple
 
 import google_crc32c
@@ -49,7 +50,8 @@ HEADER: Final = np.dtype(
         ("header_crc", "<u4"),
     ]
 )
-assert HEADER.itemsize == HEADER_BYTES
+BLOCK_HEADER: Final = struct.Struct("<QHHIIIQqIIIQ")  # the same without its own checksum, for writing
+assert HEADER.itemsize == HEADER_BYTES == BLOCK_HEADER.size + 4
 
 
 class LogError(Exception):

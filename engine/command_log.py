@@ -8,11 +8,12 @@ Segments that no snapshot needs any more move to an archive (engine/retention.py
 read as if they had stayed.
 """
 
+import mmap
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import google_crc32c
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from engine.blocks import (
     BLOCK_ALIGNMENT,
     BLOCK_COMMANDS_MAX,
+    BLOCK_HEADER,
     HEADER,
     HEADER_BYTES,
     MAGIC,
@@ -33,35 +35,17 @@ from engine.blocks import (
     segment_name,
     segment_numbers,
 )
+from engine.clerk import Beside, Work, in_a_thread
 from engine.disk import NO_SPACE, Disk, File
-from engine.records import Records
+from engine.records import COMMAND, RECORD_BYTES, Records, as_words
 from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
+SEGMENTS_AHEAD: Final = 2  # made while nobody waits: a sync beside the making of one takes four times as long
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
 SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
-
-
-class Work(Protocol):
-    """A piece of work that runs beside the log, as a started threading.Thread."""
-
-    def is_alive(self) -> bool:
-        """Whether it is not done yet."""
-
-    def join(self, timeout: float | None = None) -> None:
-        """Return when it is done, or after `timeout` seconds."""
-
-
-Beside = Callable[[Callable[[], None]], Work]
-
-
-def in_a_thread(work: Callable[[], None]) -> Work:
-    """Start `work` in a thread of its own that does not keep the process alive."""
-    thread = threading.Thread(target=work, name="segment-maker", daemon=True)
-    thread.start()
-    return thread
 
 
 class CommandLog:
@@ -92,6 +76,10 @@ class CommandLog:
         self._size = 0  # bytes of that segment
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
+        self._buffer = np.frombuffer(mmap.mmap(-1, block_bytes(BLOCK_COMMANDS_MAX)), np.uint8)  # of one block
+        self._records: Records = self._buffer[HEADER_BYTES:][: BLOCK_COMMANDS_MAX * RECORD_BYTES].view(
+            COMMAND
+        )
         self._maker: Work | None = None
         self._maker_lock = threading.Lock()
         self._made_at_s = 0.0  # monotonic time of the last attempt
@@ -144,12 +132,13 @@ class CommandLog:
         assert 0 < len(commands) <= BLOCK_COMMANDS_MAX, "a block holds 1 to BLOCK_COMMANDS_MAX commands"
         assert self._file is not None, "recover() and resume() come before append()"
         assert not self._writing, "a write or sync that failed is never tried again"
+        assert int(commands["sequence"][0]) == self.sequence + 1, "blocks follow each other"
+        self._writing = True
         if self._fault is not None:
             raise self._fault
         length = block_bytes(len(commands))
         if self._offset + length > self._size:
             self._roll(length)
-        self._writing = True
         self._file.write(self._offset, self._encode(commands, length))
         self._file.sync()
         self._writing = False
@@ -181,6 +170,15 @@ class CommandLog:
             room = max(0, room - largest) + spare * max(0, self._segment_bytes - largest)
         return needed <= room
 
+    def is_ahead(self) -> bool:
+        """True when SEGMENTS_AHEAD segments wait for their turn."""
+        return self._made - self._number >= SEGMENTS_AHEAD
+
+    def make_ahead(self) -> None:
+        """Make one more segment beside, if there are not enough; to be called when nobody waits."""
+        if not self.is_ahead() and self.trouble is None and self._fault is None:
+            self._prepare_next(SEGMENTS_AHEAD)
+
     def retry(self) -> None:
         """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
         if self.trouble is not None and self._now_s() - self._made_at_s >= self._retry_s:
@@ -194,20 +192,30 @@ class CommandLog:
             self._file.close()
             self._file = None
 
-    def _encode(self, commands: Records, length: int) -> bytearray:
-        block = bytearray(length)
-        records = commands.tobytes()
-        block[HEADER_BYTES : HEADER_BYTES + len(records)] = records
-        header = np.zeros(1, HEADER)
-        header["magic"], header["version"], header["epoch"] = MAGIC, RECORD_VERSION, self.epoch
-        header["segment"], header["block"], header["count"] = self._number, self._block, len(commands)
-        header["first_sequence"], header["length"] = commands["sequence"][0], len(records)
-        header["previous_crc"], header["records_crc"] = self._previous_crc, google_crc32c.value(records)
-        header["log"] = self._log
-        self._previous_crc = google_crc32c.value(header.tobytes()[: HEADER_BYTES - 4])
-        header["header_crc"] = self._previous_crc
-        block[:HEADER_BYTES] = header.tobytes()
-        return block
+    def _encode(self, commands: Records, length: int) -> memoryview:
+        """The bytes of a block, valid until the next one."""
+        count = len(commands)
+        as_words(self._records)[:count] = as_words(commands)
+        block = self._buffer[:length]
+        end = HEADER_BYTES + count * RECORD_BYTES
+        block[end:] = 0
+        header = BLOCK_HEADER.pack(
+            MAGIC,
+            RECORD_VERSION,
+            0,
+            self.epoch,
+            self._number,
+            count,
+            self._block,
+            int(commands["sequence"][0]),
+            count * RECORD_BYTES,
+            self._previous_crc,
+            google_crc32c.value(block[HEADER_BYTES:end]),
+            self._log,
+        )
+        self._previous_crc = google_crc32c.value(header)
+        block[:HEADER_BYTES] = np.frombuffer(header + self._previous_crc.to_bytes(4, "little"), np.uint8)
+        return block.data
 
     def _following_block(
         self, file: File, number: int, offset: int, size: int
@@ -344,10 +352,11 @@ class CommandLog:
             ) from error
         self._made = 1
 
-    def _prepare_next(self) -> None:
-        """Make the next segment in the background."""
+    def _prepare_next(self, ahead: int = 1) -> None:
+        """Make a segment in the background if fewer than `ahead` wait for their turn."""
         with self._maker_lock:
-            if self._made > self._number or (self._maker is not None and self._maker.is_alive()):
+            enough = self._made - self._number >= ahead
+            if enough or (self._maker is not None and self._maker.is_alive()):
                 return
             self._made_at_s = self._now_s()
             self._maker = self._beside(self._make_next)

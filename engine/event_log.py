@@ -8,6 +8,7 @@ Rows are of one size and their sequences never fall, so a place is found by halv
 no subscriber needs any more is given back to the disk from the front (`forget`): places do not change.
 """
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ class EventLog:
         """Begin at the start of `file`; what stands there is written over with the same. Raises OSError."""
         self._file: GrowingFile = PosixGrowingFile(file) if isinstance(file, Path) else file
         self._reserve_bytes = reserve_bytes
+        self._reserving = threading.Lock()  # `append` and `retry` come from different threads
         self._allocated = self._file.size()
         self.first = self._file.kept_from() // RECORD_BYTES * RECORD_BYTES  # offset of the first event kept
         self.stored_bytes, self.former_sequence = self._last_stored()  # of what an earlier start wrote
@@ -117,6 +119,10 @@ class EventLog:
 
     def _reserve(self, coming: int) -> None:
         """Have half a reserve behind what is coming, if the disk has the space."""
+        with self._reserving:
+            self._take_ahead(coming)
+
+    def _take_ahead(self, coming: int) -> None:
         if self.size + coming + self._reserve_bytes // 2 <= self._allocated:
             return
         target = self.size + coming + self._reserve_bytes

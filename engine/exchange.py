@@ -4,7 +4,7 @@ It reads no clock, file or socket. `apply` judges a batch in the compiled core; 
 same arrays.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from engine.vocabulary import RECORD_VERSION, Command, Event, Side
 
 EVERYBODY: Final = -1
 EVENTS_OF_A_BATCH: Final = 1 << 16  # room besides that for the largest command
+EVENT_BUFFERS: Final = 3  # a batch is judged while the events of two others wait to be published
 
 
 class Exchange:
@@ -26,8 +27,7 @@ class Exchange:
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()
         self.state: State = empty_state(self.capacity)
-        self._events: Records = aligned_zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
-        self._memory = memory_of(self.state, self._events)
+        self._buffers: list[tuple[Records, Any]] = []  # of events, each with what the kernel takes for it
 
     @property
     def sequence(self) -> int:
@@ -44,20 +44,29 @@ class Exchange:
         """Settlement's highest number that was applied."""
         return int(self.state.head["outbox"][0])
 
-    def apply(self, commands: Records) -> Records:
-        """Judge stamped COMMAND records in order; return their EVENT records, valid until the next call."""
-        events = self._events
-        done, written = apply_batch(self._memory, commands)
+    def apply(self, commands: Records, buffer: int = 0) -> Records:
+        """Judge stamped COMMAND records in order; return their EVENT records, valid until the next call with
+        the same `buffer` (of EVENT_BUFFERS).
+        """
+        events, memory = self._buffer(buffer)
+        done, written = apply_batch(memory, commands)
         if done == len(commands):
             return events[:written]
         parts = [events[:written].copy()]
         while done < len(commands):
             rest = commands[done:]
-            step, written = apply_batch(self._memory, rest)
+            step, written = apply_batch(memory, rest)
             assert step > 0, "the event buffer holds the events of any one command"
             parts.append(events[:written].copy())
             done += step
         return joined(parts)
+
+    def _buffer(self, number: int) -> tuple[Records, Any]:
+        """A buffer that holds the events of any command; its memory is touched only where it is used."""
+        while len(self._buffers) <= number:
+            events = aligned_zeros(self.capacity.events + EVENTS_OF_A_BATCH, EVENT)
+            self._buffers.append((events, memory_of(self.state, events)))
+        return self._buffers[number]
 
     def check_invariants(self) -> None:
         """Raise AssertionError if a cached number, a hold or a kilogram is not what it must be."""

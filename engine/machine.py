@@ -1,7 +1,7 @@
 """What the engine asks of the machine that it runs on: folders, a clock, work beside (design section 3).
 
 Law: everything that differs from run to run comes through here, so that a simulator can stand in for the
-machine. Sockets, timers and the disk's thread come from the event loop, which a simulator replaces as well.
+machine. Sockets and timers come from the event loop, which a simulator replaces as well.
 """
 
 import time
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.clerk import Beside, Clerk, ThreadClerk, in_a_thread
 from engine.clock import Clock, WallClock
-from engine.command_log import Beside, in_a_thread
 from engine.disk import Folder, PosixDisk
 from engine.forked import Child
 from engine.snapshot_taker import Begin
@@ -25,6 +25,7 @@ class Machine:
     clock: Callable[[], Clock] = WallClock
     beside: Beside = in_a_thread
     begin: Begin = Child  # a job on memory as it is now, beside trading
+    clerk: Callable[[str], Clerk] = ThreadClerk  # for files, beside the event loop
     now_s: Callable[[], float] = time.monotonic  # of timers; it never falls
 
 

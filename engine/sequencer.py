@@ -1,43 +1,60 @@
 """The sequencer: the one writer that numbers and time-stamps commands (laws 1, 2, 3, 9).
 
     inbox ─▶ stamp ─▶ append on the disk's thread ┐
-    due   ─┘       └▶ apply in the core           ┴▶ both done ─▶ event log ─▶ answers ─▶ next batch
+    due   ─┘       └▶ judge in the core           ┴▶ durable ─▶ event log ─▶ published
 
-A batch is whatever came while the last one was being synced: one command when idle, BLOCK_COMMANDS_MAX under
-load; what is due by itself (engine/schedule.py) is a batch before it. A batch has one time. One block is in
-flight at a time. Questions are answered between batches, one at a time, when all that was applied is durable.
+A batch is whatever came while the last ones were on their way: one command when idle, BATCH_COMMANDS under
+load; what is due by itself (engine/schedule.py) is a batch before it. A batch has one time. Up to FLIGHTS_MAX
+batches are on their way at once: one is judged, the one before it is written, and the events of the one
+before that go to the event log. The disk's thread writes one block at a time. Questions are answered, and
+snapshots begun, at rest: when nothing is on its way and all that was judged is published.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import structlog
 
+from engine.clerk import Clerk, Job, ThreadClerk
 from engine.clock import Clock
-from engine.command_log import BLOCK_ALIGNMENT, BLOCK_COMMANDS_MAX, CommandLog
+from engine.command_log import BLOCK_ALIGNMENT, CommandLog
 from engine.event_log import EventLog
-from engine.exchange import Exchange
+from engine.exchange import EVENT_BUFFERS, Exchange
 from engine.frames import COMMANDS_MAX
-from engine.records import EVENT, RECORD_BYTES, Records, as_words, empty_commands, joined, select
+from engine.inbox import BATCH_COMMANDS, Batch, Inbox
+from engine.records import EVENT, RECORD_BYTES, Records, joined, select
 from engine.schedule import NEVER, Schedule
 from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reason
 
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
-PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # of a block, and of what is due before it
+FLIGHTS_MAX: Final = EVENT_BUFFERS
+PADDING_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # what one block may be padded with
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
+
 LOOK_S: Final = 1.0  # how long an idle sequencer trusts its alarm: the machine's clock may be set
 NS_PER_S: Final = 1_000_000_000
 
 Reply = Callable[[Records], None]
 
 
+@dataclass(slots=True)
+class _Flight:
+    """A batch that was judged and is not published yet."""
+
+    batch: Batch
+    events: Records
+    durable: Job
+    due: bool  # it is what was due by itself
+    written: Job | None = None  # to the event log, when that is not done on the loop
+
+
 class Sequencer:
-    """Owns the exchange, its log and its inbox; everything runs on one event loop but the disk's thread."""
+    """Owns the exchange, its log and its inbox; all runs on one event loop but what two clerks do."""
 
     def __init__(
         self,
@@ -45,23 +62,25 @@ class Sequencer:
         log: CommandLog,
         events: EventLog,
         clock: Clock,
+        clerk: Callable[[str], Clerk] = ThreadClerk,
         schedule: Schedule | None = None,
     ) -> None:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
         self._schedule = schedule or Schedule(exchange)
         self._alarm: asyncio.TimerHandle | None = None  # wakes an idle sequencer
         self._alarm_ns = NEVER  # what it was set for
-        self._due = False  # the block in flight is what was due
-        self._inbox = empty_commands(INBOX_COMMANDS_MAX)
-        self._batch = empty_commands(BLOCK_COMMANDS_MAX)
-        self._waiting = 0  # commands in the inbox
-        self._in_flight = 0  # commands of the block that is being synced
+        self._inbox = Inbox()
+        self._flights: deque[_Flight] = deque()
+        self._in_flight = 0  # their commands
+        self._launched = 0  # flights so far
         self._questions: deque[tuple[Records, Reply]] = deque()
         self._work = asyncio.Event()
-        self._disk = ThreadPoolExecutor(1, "disk")
+        self._disk, self._writer = clerk("disk"), clerk("events")
         self._stopping = False
+        self._rested = True  # since the last launch
         self._warned = False  # that sequence numbers run out
-        self.between_batches: Callable[[], None] = _nothing  # called when all that was applied is durable
+        self.rest_is_due: Callable[[], bool] = _never  # whether `at_rest` has something to do
+        self.at_rest: Callable[[], None] = _nothing  # called when all that was judged is published
         self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
@@ -69,19 +88,19 @@ class Sequencer:
         """Take commands into the inbox; return the REFUSED rows of those that stay outside (semantics G5), or
         None.
         """
-        reason = self._closed_door()
+        reason, refused = self._closed_door(), list[Records]()
         if reason is Reason.DISK_FULL:
             cancels = commands["kind"] == Command.CANCEL_ORDER
-            refused, commands = _refusals(select(commands, ~cancels), reason), select(commands, cancels)
-        else:
-            refused = _refusals(commands[:0], reason)
+            refused, commands = [_refusals(select(commands, ~cancels), reason)], select(commands, cancels)
         if reason in (Reason.NONE, Reason.DISK_FULL):
             reason = self._shortage(len(commands))
         if reason is Reason.NONE:
             self._take(commands)
         else:
-            refused = joined([refused, _refusals(commands, reason)])
-        return refused if len(refused) else None
+            refused.append(_refusals(commands, reason))
+        if not any(map(len, refused)):
+            return None
+        return joined(refused)
 
     def ask(self, question: Records, reply: Reply) -> None:
         """Answer a QUERY record when all that was applied is durable; beyond QUESTIONS_MAX it is answered
@@ -96,32 +115,66 @@ class Sequencer:
     async def run(self) -> None:
         """Work until `stop`. Raises OSError or LogError when the disk fails: the process must end (law 3)."""
         try:
-            while not (self._stopping and not self._waiting and not self._questions):
-                if not self._waiting and not self._questions and not self._is_due():
+            while not self._finished():
+                if not self._step() and not self._finished():
                     self._set_alarm()
                     await self._work.wait()
-                self._work.clear()
-                if self._waiting or self._is_due():
-                    await self._sequence_batch()
-                self._answer()
-                self.between_batches()
+                    self._work.clear()
         finally:
-            self._disk.shutdown()
+            self._disk.close()
+            self._writer.close()
             if self._alarm is not None:
                 self._alarm.cancel()
 
-    async def _sequence_batch(self) -> None:
-        """Append and apply one batch at the same time; its events leave when both are done."""
-        batch = self._next_batch()
-        self._in_flight = len(batch)
-        durable = asyncio.get_running_loop().run_in_executor(self._disk, self._log.append, batch)
-        events = self._exchange.apply(batch)
-        await durable
-        self._in_flight = 0
-        self.sequence = int(batch["sequence"][-1])
-        self._publish(events)
-        if self._due:
-            self._schedule.told(events)
+    def _finished(self) -> bool:
+        return self._stopping and not self._inbox.waiting and not self._flights and not self._questions
+
+    def _step(self) -> bool:
+        """Do the next piece of work there is; False when there is none before something comes or ends."""
+        if self._flights and self._has_landed(self._flights[0]):
+            self._publish(self._flights.popleft())
+            return True
+        may_launch = self._rested or not (self._questions or self.rest_is_due())
+        if may_launch and len(self._flights) < FLIGHTS_MAX and (self._inbox.waiting or self._is_due()):
+            self._launch()
+            return True
+        if self._flights:
+            return False
+        self._answer()
+        self.at_rest()
+        self._rested = True
+        if self._questions or self._inbox.waiting:
+            return True
+        self._log.make_ahead()
+        return False
+
+    def _launch(self) -> None:
+        """Let one batch be written and judge it meanwhile; nothing of it leaves yet."""
+        batch, due = self._next_batch()
+        commands = batch.commands
+        durable = Job(self._log.append, commands, self.wake)
+        self._disk.give(durable)
+        events = self._exchange.apply(commands, self._launched % EVENT_BUFFERS)
+        self._flights.append(_Flight(batch, events, durable, due))
+        self._in_flight += len(commands)
+        self._launched += 1
+        self._rested = False
+
+    def _has_landed(self, flight: _Flight) -> bool:
+        """Whether a batch is durable and its events are in the event log. Raises what a file said."""
+        if not flight.durable.done:
+            return False
+        flight.durable.check()
+        if flight.written is None:
+            if len(self._flights) == 1 and not self._inbox.waiting:
+                self._events.append(flight.events)  # nobody waits: to hand it over would take longer
+                return True
+            flight.written = Job(self._events.append, flight.events, self.wake)
+            self._writer.give(flight.written)
+        if not flight.written.done:
+            return False
+        flight.written.check()
+        return True
 
     def stop(self) -> None:
         """Refuse what comes from now on, finish what was taken, then let `run` return."""
@@ -129,7 +182,7 @@ class Sequencer:
         self._work.set()
 
     def wake(self) -> None:
-        """Let `between_batches` be called soon, also when nobody trades."""
+        """Look soon for what is to be done: something has ended, or `at_rest` is to be called."""
         self._work.set()
 
     def _closed_door(self) -> Reason:
@@ -143,10 +196,11 @@ class Sequencer:
 
     def _shortage(self, count: int) -> Reason:
         """Why `count` commands more cannot be taken, or NONE."""
-        taken = self._in_flight + self._waiting + count
+        waiting = self._inbox.waiting + count
+        taken = self._in_flight + waiting
         if self.sequence + taken > SEQUENCE_MAX:
             return Reason.SEQUENCE_EXHAUSTED
-        if self._waiting + count > INBOX_COMMANDS_MAX:
+        if waiting > INBOX_COMMANDS_MAX:
             return Reason.QUEUE_FULL
         if not self._has_room(taken):
             self._log.retry()
@@ -154,15 +208,13 @@ class Sequencer:
         return Reason.NONE
 
     def _take(self, commands: Records) -> None:
-        end = self._waiting + len(commands)
-        as_words(self._inbox)[self._waiting : end] = as_words(commands)
-        self._waiting = end
-        if end:
+        self._inbox.put(commands)
+        if self._inbox.waiting:
             self._work.set()
 
     def _has_room(self, count: int) -> bool:
         """Whether `count` commands fit into the log, with what may become due before each block of them."""
-        blocks = 1 + count // BLOCK_COMMANDS_MAX
+        blocks = 2 + len(self._flights) + 2 * (count // BATCH_COMMANDS)
         return self._log.has_room(count + self._schedule.commands_max + blocks * PADDING_COMMANDS)
 
     def _now_ns(self) -> int:
@@ -176,7 +228,7 @@ class Sequencer:
     def _set_alarm(self) -> None:
         """Have the loop wake `run` when the next thing is due, and every LOOK_S until then."""
         next_ns = self._schedule.next_ns
-        if next_ns == self._alarm_ns:
+        if next_ns == self._alarm_ns or self._flights:  # one that lands wakes as well
             return
         if self._alarm is not None:
             self._alarm.cancel()
@@ -191,47 +243,31 @@ class Sequencer:
         self._log.retry()
         self._work.set()
 
-    def _next_batch(self) -> Records:
-        """What is due, or else the oldest commands of the inbox, stamped with one time (semantics E6).
+    def _next_batch(self) -> tuple[Batch, bool]:
+        """What is due (then True), or else the oldest commands, numbered, with one time (semantics E6).
 
         All that came before has been judged, so the core knows what is due now. Nothing that the batch brings
         can be due within it: the core refuses what is due at or before the time of its own command.
         """
-        assert self._exchange.sequence == self.sequence, "what is due is known up to the last batch"
-        if self._waiting and int(self._inbox["kind"][0]) == Command.SET_CLOCK:
-            self._step_clock()
+        launched = self.sequence + self._in_flight
+        assert self._exchange.sequence == launched, "what is due is known up to the last batch"
+        asked_ns, next_ns = self._inbox.step_ns, self._schedule.next_ns
+        if asked_ns is not None:  # a stepped clock stops at what is due on the way
+            self._clock.step_to(asked_ns if next_ns == NEVER else min(asked_ns, next_ns))
         time_ns = self._now_ns()
-        batch = self._schedule.take(time_ns)
-        self._due = len(batch) > 0
-        if not self._due:
-            batch = self._batch[: self._of_one_time()]
-            self._give(batch)
-        batch["version"] = RECORD_VERSION
-        batch["sequence"] = np.arange(self.sequence + 1, self.sequence + 1 + len(batch))
-        batch["time_ns"] = time_ns
-        return batch
+        due = self._schedule.take(time_ns)
+        batch = self._inbox.filled(due) if len(due) else self._inbox.take()
+        batch.number(launched + 1)
+        batch.date(time_ns)
+        return batch, len(due) > 0
 
-    def _step_clock(self) -> None:
-        """Move a stepped clock to the instant that is asked for, or to what is due on the way."""
-        asked_ns, next_ns = int(self._inbox["due_ns"][0]), self._schedule.next_ns
-        self._clock.step_to(asked_ns if next_ns == NEVER else min(asked_ns, next_ns))
-
-    def _of_one_time(self) -> int:
-        """How many of the oldest commands share one time: a step of the clock begins a batch."""
-        count = min(self._waiting, BLOCK_COMMANDS_MAX)
-        steps = np.flatnonzero(self._inbox["kind"][1:count] == Command.SET_CLOCK)
-        return 1 + int(steps[0]) if len(steps) else count
-
-    def _give(self, batch: Records) -> None:
-        """Move the oldest commands out of the inbox into `batch`, as many as it has rows."""
-        count, inbox = len(batch), as_words(self._inbox)
-        as_words(batch)[:] = inbox[:count]
-        left = self._waiting - count
-        inbox[:left] = inbox[count : self._waiting]
-        self._waiting = left
-
-    def _publish(self, events: Records) -> None:
-        self._events.append(events)
+    def _publish(self, flight: _Flight) -> None:
+        """Tell everybody that a batch is durable and in the event log."""
+        self.sequence += flight.batch.count
+        self._in_flight -= flight.batch.count
+        if flight.due:
+            self._schedule.told(flight.events)
+        self._inbox.give_back(flight.batch)
         self.grown.set()
         self.grown = asyncio.Event()
         if self.sequence > SEQUENCE_MAX - SEQUENCES_LEFT_WARNING and not self._warned:
@@ -248,7 +284,12 @@ class Sequencer:
 
 
 def _nothing() -> None:
-    """Nobody has anything to do between two batches."""
+    """Nobody has anything to do at rest."""
+
+
+def _never() -> bool:
+    """Nobody has anything to do at rest."""
+    return False
 
 
 def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) -> Records:

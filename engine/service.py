@@ -72,7 +72,7 @@ class Engine:
         self.log.resume(self.epoch)
         clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()
         self._schedule = Schedule(self.exchange, settings.calendar, clock.now_ns())
-        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, self._schedule)
+        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, machine.clerk, self._schedule)
         self.stopping = False
         self.doors: set[CommandDoor] = set()
         self.subscribers = Subscribers(self)
@@ -140,7 +140,7 @@ class Engine:
             taken=retention.clear,
             wake=self.sequencer.wake,
         )
-        self.sequencer.between_batches = self.taker.between_batches
+        self.sequencer.rest_is_due, self.sequencer.at_rest = self.taker.is_due, self.taker.at_rest
 
     def _admit_instruments(self, settings: Settings) -> None:
         """Products of instruments.csv that the exchange does not know yet are its first commands; open them

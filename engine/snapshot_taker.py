@@ -1,7 +1,7 @@
 """Taking snapshots beside trading: when, by whom, and what is told of it.
 
-    between two batches ─▶ fork ─▶ trading goes on
-                             └▶ child: sync the event log, write, sync, rename, end ─▶ told, log archived
+    at rest, between two batches ─▶ fork ─▶ trading goes on
+                                      └▶ child: sync the event log, write, sync, rename, end ─▶ told, log archived
 
 Law: a snapshot is taken when all that was applied is durable, published and at a block's end; one at a time.
 One that fails or is killed harms nothing: the two older ones stand until a new one is whole.
@@ -62,7 +62,7 @@ class SnapshotTaker:
         wake: Callable[[], None] = _nothing,
     ) -> None:
         """Take one every so many commands (0: only when asked); `begin` starts a job beside trading, `taken`
-        is called after each one that succeeded, `wake` has `between_batches` called also when nobody trades.
+        is called after each one that succeeded, `wake` has `at_rest` called also when nobody trades.
         """
         self._snapshots, self._source, self._every = snapshots, source, every
         self._begin, self._taken, self._wake = begin, taken, wake
@@ -76,13 +76,17 @@ class SnapshotTaker:
         self._asking.append(answer)
         self._wake()
 
-    def between_batches(self) -> None:
-        """Begin a snapshot if one is due or asked for; to be called when the disk is at rest."""
+    def is_due(self) -> bool:
+        """Whether a snapshot is to be begun when the disk is at rest."""
         place = self._source.log.position
         if self._work is not None or place is None:
-            return
-        due = self._every and place.sequence - self._last >= self._every
-        if due or self._asking:
+            return False
+        return bool(self._asking or (self._every and place.sequence - self._last >= self._every))
+
+    def at_rest(self) -> None:
+        """Begin a snapshot if one is due or asked for; all that was judged is durable and published."""
+        place = self._source.log.position
+        if place is not None and self.is_due():
             self._start(place)
 
     def close(self) -> None:

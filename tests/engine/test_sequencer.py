@@ -11,8 +11,9 @@ import pytest
 
 from engine.clock import SteppedClock
 from engine.disk import PosixDisk
+from engine.inbox import BATCH_COMMANDS
 from engine.records import COMMAND, Records, commands_of
-from engine.sequencer import INBOX_COMMANDS_MAX, QUESTIONS_MAX
+from engine.sequencer import FLIGHTS_MAX, INBOX_COMMANDS_MAX, QUESTIONS_MAX
 from engine.snapshot import Snapshots
 from engine.vocabulary import SEQUENCE_MAX, Command, Event, Reason
 from tests.engine.fakes import MemoryDisk, SetClock, Shard, deposit, running
@@ -53,6 +54,62 @@ async def test_nothing_leaves_before_its_command_is_durable(tmp_path: Path) -> N
         await turns()
         assert shard.events.size > size
         assert [int(answer["sequence"][-1]) for answer in answers] == [2]
+
+
+async def test_next_batches_are_judged_while_the_first_is_synced_and_wait_for_their_own_syncs(
+    tmp_path: Path,
+) -> None:
+    disk = MemoryDisk()
+    async with running(Shard(disk, tmp_path)) as shard:
+        await shard.sequenced(OPEN)
+        size = shard.events.size
+        disk.gate.clear()
+        for number in range(FLIGHTS_MAX + 2):
+            shard.sequencer.submit(commands_of(deposit(tag=number)))
+            await turns()
+
+        judged, published = shard.exchange.sequence, (shard.events.size, shard.sequencer.sequence)
+        disk.gate.set()
+        await shard.reaches(1 + FLIGHTS_MAX + 2)
+
+        assert judged == 1 + FLIGHTS_MAX
+        assert published == (size, 1)
+        tags = shard.events.read(shard.events.position_after(1))["tag"].tolist()
+        assert tags == list(range(FLIGHTS_MAX + 2))
+
+
+async def test_question_is_answered_between_batches_when_nothing_is_on_its_way(tmp_path: Path) -> None:
+    answers = list[Records]()
+    async with running(Shard(MemoryDisk(), tmp_path, segment_bytes=64 << 20)) as shard:
+        await shard.sequenced(OPEN)
+        shard.sequencer.submit(np.repeat(commands_of(deposit()), 12 * BATCH_COMMANDS))
+        await asyncio.sleep(0)
+
+        shard.sequencer.ask(commands_of({"kind": Command.QUERY_BALANCES, "account": 1}), answers.append)
+        await shard.reaches(1 + 12 * BATCH_COMMANDS)
+
+    row = answers[0][0]
+    assert 1 < row["sequence"] < 1 + 12 * BATCH_COMMANDS
+    assert row["available_fen"] == row["sequence"] - 1, "what was judged by then, and no more"
+
+
+async def test_block_behind_one_that_failed_is_never_written(tmp_path: Path) -> None:
+    disk = MemoryDisk()
+    shard = Shard(disk, tmp_path)
+    disk.gate.clear()
+    work = asyncio.ensure_future(shard.sequencer.run())
+    for number in range(2):
+        shard.sequencer.submit(commands_of(deposit(tag=number)))
+        await turns()
+    written = disk.image()
+
+    disk.fail_at_sync = disk.syncs + 1
+    disk.gate.set()
+
+    with pytest.raises(OSError, match="Input/output"):
+        await work
+    assert disk.image() == written
+    assert shard.exchange.sequence == 2, "it was judged"
 
 
 @pytest.mark.parametrize("sync", [1, 2, 4])

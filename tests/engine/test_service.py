@@ -367,7 +367,7 @@ def test_manual_calendar_leaves_the_instruments_closed(
 
     engine = opened(location)
 
-    assert engine.sequencer._waiting == FIRST_COMMANDS // 2
+    assert engine.sequencer._inbox.waiting == FIRST_COMMANDS // 2
     engine.log.close()
 
 

@@ -48,7 +48,7 @@ def taking(
     snapshots = Snapshots(PosixDisk(folder / "snapshots"))
     snapshots.look()
     taker = SnapshotTaker(snapshots, shard, every, begin, wake=shard.sequencer.wake)
-    shard.sequencer.between_batches = taker.between_batches
+    shard.sequencer.rest_is_due, shard.sequencer.at_rest = taker.is_due, taker.at_rest
     return taker
 
 
@@ -66,7 +66,7 @@ async def test_child_writes_the_state_as_it_was_at_the_fork(tmp_path: Path) -> N
 
         answer = asyncio.ensure_future(asked(taker, shard))
         await asyncio.sleep(0)
-        taker.between_batches()
+        taker.at_rest()
         await shard.sequenced(deposit(), deposit())
         snapshot = await answer
 
@@ -104,7 +104,7 @@ async def test_failed_child_is_told_and_the_next_one_is_taken(
         answers: list[Snapshot | None] = []
         for trouble in ("No space left on device", None):
             taker.ask(answers.append)
-            taker.between_batches()
+            taker.at_rest()
             jobs.finish(trouble)
 
     assert [answer.sequence if answer else None for answer in answers] == [None, 1]
@@ -133,7 +133,7 @@ async def test_close_gives_up_what_is_under_way(tmp_path: Path) -> None:
     async with running(Shard(MemoryDisk(), tmp_path)) as shard:
         await shard.sequenced(OPENED)
         taker = taking(shard, tmp_path, 1, jobs)
-        taker.between_batches()
+        taker.at_rest()
 
         taker.close()
 

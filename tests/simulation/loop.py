@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from engine.clerk import Job
 from tests.simulation.network import Network
 from tests.simulation.process import PROCESS, Killed, create_task
 
@@ -61,6 +62,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps."""
 
+    def disk_s(self) -> float:
+        """What the next call on the disk's thread takes."""
+        slow = self._dice.random() < SLOW_DISK_SHARE
+        return SLOW_DISK_S if slow else self._dice.uniform(*DISK_S)
+
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, function: Callable[..., Any], *arguments: Any
     ) -> "asyncio.Future[Any]":
@@ -82,8 +88,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 if not done.done():
                     done.set_result(result)
 
-        slow = self._dice.random() < SLOW_DISK_SHARE
-        self.call_later(SLOW_DISK_S if slow else self._dice.uniform(*DISK_S), run)
+        self.call_later(self.disk_s(), run)
         return done
 
     async def create_unix_connection(self, protocol_factory: Any, path: Any = None, **_: Any) -> Any:
@@ -98,8 +103,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """No signals here: programs are killed."""
 
 
+class SimulatedClerk:
+    """A clerk (engine.clerk) on the virtual loop: each job runs in one piece a little later, in order."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._free_s = 0.0  # when the last job is done
+
+    def give(self, job: Job) -> None:
+        self._free_s = max(self._free_s, self._loop.time()) + self._loop.disk_s()
+        process = PROCESS.get()
+
+        def run() -> None:
+            if process is None or process.alive:
+                job.run()
+                job.tell()
+
+        self._loop.call_at(self._free_s, run)
+
+    def close(self) -> None:
+        """What was given is done in its time, or the program is dead."""
+
+
 class Later:
-    """Work beside the log (engine.command_log.Work): it runs when its time comes, or when waited for."""
+    """Work beside the log (engine.clerk.Work): it runs when its time comes, or when waited for."""
 
     def __init__(self, loop: VirtualLoop, delay_s: float, work: Callable[[], None]) -> None:
         self._work: Callable[[], None] | None = work

@@ -20,7 +20,7 @@ from engine.service import Engine, Settings
 from gateway.config import Config
 from gateway.server import Gateway
 from settlement.service import Service
-from tests.simulation.loop import Later, VirtualLoop
+from tests.simulation.loop import Later, SimulatedClerk, VirtualLoop
 from tests.simulation.network import Endpoint
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ async def engine(world: "World") -> None:
         disk=world.disk.folder,
         clock=lambda: world.clock,
         beside=lambda work: Later(loop, world.dice.uniform(*MAKING_S), work),
+        clerk=lambda name: SimulatedClerk(loop),
         now_s=loop.time,
         begin=lambda job, ended: Snapshot(loop, world.dice.uniform(*MAKING_S), job, ended),
     )
