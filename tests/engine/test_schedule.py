@@ -108,23 +108,21 @@ async def test_clock_that_jumps_back_neither_expires_twice_nor_stops_time(
     first_ns, second_ns = START_NS + SECOND_NS, START_NS + 2 * SECOND_NS
     await shard.sequenced(gtd(1, first_ns), gtd(2, second_ns))
 
-    clock.time_ns = first_ns
-    one = await asyncio.wait_for(after_wake(shard), 2.0)
+    one = await at_instant(shard, clock, first_ns)
     clock.time_ns = START_NS - 3_600 * SECOND_NS
     back = await shard.sequenced(deposit())
-    clock.time_ns = second_ns
-    two = await asyncio.wait_for(after_wake(shard), 2.0)
+    two = await at_instant(shard, clock, second_ns)
 
     assert told(one) == [("CANCELED", first_ns), ("TIME_REACHED", first_ns)]
     assert told(back) == [("DEPOSITED", first_ns)]
     assert told(two) == [("CANCELED", second_ns), ("TIME_REACHED", second_ns)]
 
 
-async def after_wake(shard: Shard) -> Records:
-    """The events of what an engine does by itself when it looks at the clock."""
-    before = shard.sequencer.sequence
+async def at_instant(shard: Shard, clock: SetClock, time_ns: int) -> Records:
+    """The events of what an engine does by itself when the clock shows `time_ns`."""
+    before, clock.time_ns = shard.sequencer.sequence, time_ns
     shard.sequencer.wake()
-    return await since(shard, before, 1)
+    return await asyncio.wait_for(since(shard, before, 1), 2.0)
 
 
 async def test_clock_that_is_set_forward_is_noticed_by_an_idle_engine(shard: Shard, clock: SetClock) -> None:
