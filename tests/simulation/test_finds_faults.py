@@ -137,7 +137,7 @@ def forget_what_is_due(patch: pytest.MonkeyPatch) -> None:
 
 
 def expire_only_when_somebody_trades(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Sequencer, "_is_due", lambda self: False)
+    patch.setattr(Sequencer, "_set_alarm", lambda self: None)
 
 
 def expire_late(patch: pytest.MonkeyPatch) -> None:
