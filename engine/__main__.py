@@ -127,6 +127,7 @@ def snapshot() -> None:
 @contextmanager
 def _named_errors() -> Iterator[None]:
     """A named error becomes its message and status 2, a fault of the disk status 1."""
+    from engine.calendar import CalendarError
     from engine.command_log import LogError
     from engine.frames import LinkError
     from engine.inspection import ToolError
@@ -134,7 +135,7 @@ def _named_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SettingsError, LocationError, LogError, LinkError, ToolError) as error:
+    except (SettingsError, CalendarError, LocationError, LogError, LinkError, ToolError) as error:
         click.echo(f"engine: {error}", err=True)
         sys.exit(2)
     except OSError as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.blocks import BLOCK_COMMANDS_MAX
 from engine.records import COMMAND, Records, aligned_zeros, as_words
-from engine.vocabulary import RECORD_VERSION
+from engine.vocabulary import RECORD_VERSION, Command
 
 BATCH_COMMANDS: Final = BLOCK_COMMANDS_MAX  # at most, of one batch
 NUMBERS: Final = np.arange(BATCH_COMMANDS)
@@ -54,9 +54,14 @@ class Batch:
         """Give the commands this time."""
         self._times[: self.count] = time_ns
 
-    def has(self, kind: int) -> bool:
-        """Whether a command of this kind is among them."""
-        return bool((self._kinds[: self.count] == kind).any())
+    def steps_at(self, at: int) -> bool:
+        """Whether a command is a step of the clock."""
+        return int(self._kinds[at]) == Command.SET_CLOCK
+
+    def before_step(self) -> int:
+        """How many commands there are before the first step of the clock that is not the first command."""
+        steps = self._kinds[1 : self.count] == Command.SET_CLOCK
+        return 1 + int(steps.argmax()) if steps.any() else self.count
 
 
 class Inbox:
@@ -77,10 +82,29 @@ class Inbox:
             if len(commands):
                 self._batches.append(self._empty())
 
+    @property
+    def step_ns(self) -> int | None:
+        """The instant that the oldest command asks of a stepped clock; None: it asks for something else."""
+        if not self.waiting or not self._batches[0].steps_at(0):
+            return None
+        return int(self._batches[0].commands["due_ns"][0])
+
     def take(self) -> Batch:
-        """The oldest commands, at most BATCH_COMMANDS; there must be some."""
+        """The oldest commands of one time, at most BATCH_COMMANDS: a step of the clock begins a batch. There
+        must be some.
+        """
         batch = self._batches.popleft()
+        if (count := batch.before_step()) < batch.count:
+            self._batches.appendleft(self.filled(batch.commands[count:]))
+            batch.count = count
         self.waiting -= batch.count
+        return batch
+
+    def filled(self, commands: Records) -> Batch:
+        """A batch of commands that did not wait here."""
+        batch = self._empty()
+        added = batch.add(commands)
+        assert added == len(commands), "they fit into one batch"
         return batch
 
     def give_back(self, batch: Batch) -> None:

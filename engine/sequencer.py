@@ -1,12 +1,13 @@
 """The sequencer: the one writer that numbers and time-stamps commands (laws 1, 2, 3, 9).
 
     inbox ─▶ stamp ─▶ append on the disk's thread ┐
-                   └▶ judge in the core           ┴▶ durable ─▶ event log ─▶ published
+    due   ─┘       └▶ judge in the core           ┴▶ durable ─▶ event log ─▶ published
 
 A batch is whatever came while the last ones were on their way: one command when idle, BATCH_COMMANDS under
-load. Up to FLIGHTS_MAX batches are on their way at once: one is judged, the one before it is written, and
-the events of the one before that go to the event log. The disk's thread writes one block at a time. Questions
-are answered, and snapshots begun, at rest: when nothing is on its way and all that was judged is published.
+load; what is due by itself (engine/schedule.py) is a batch before it. A batch has one time. Up to FLIGHTS_MAX
+batches are on their way at once: one is judged, the one before it is written, and the events of the one
+before that go to the event log. The disk's thread writes one block at a time. Questions are answered, and
+snapshots begun, at rest: when nothing is on its way and all that was judged is published.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ from engine.command_log import BLOCK_ALIGNMENT, CommandLog
 from engine.event_log import EventLog
 from engine.exchange import EVENT_BUFFERS, Exchange
 from engine.frames import COMMANDS_MAX
-from engine.inbox import Batch, Inbox
+from engine.inbox import BATCH_COMMANDS, Batch, Inbox
 from engine.records import EVENT, RECORD_BYTES, Records, joined, select
+from engine.schedule import NEVER, Schedule
 from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reason
 
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
@@ -33,6 +35,9 @@ QUESTIONS_MAX: Final = 1 << 10
 FLIGHTS_MAX: Final = EVENT_BUFFERS
 PADDING_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # what one block may be padded with
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
+
+LOOK_S: Final = 1.0  # how long an idle sequencer trusts its alarm: the machine's clock may be set
+NS_PER_S: Final = 1_000_000_000
 
 Reply = Callable[[Records], None]
 
@@ -44,6 +49,7 @@ class _Flight:
     batch: Batch
     events: Records
     durable: Job
+    due: bool  # it is what was due by itself
     written: Job | None = None  # to the event log, when that is not done on the loop
 
 
@@ -57,8 +63,12 @@ class Sequencer:
         events: EventLog,
         clock: Clock,
         clerk: Callable[[str], Clerk] = ThreadClerk,
+        schedule: Schedule | None = None,
     ) -> None:
         self._exchange, self._log, self._events, self._clock = exchange, log, events, clock
+        self._schedule = schedule or Schedule(exchange)
+        self._alarm: asyncio.TimerHandle | None = None  # wakes an idle sequencer
+        self._alarm_ns = NEVER  # what it was set for
         self._inbox = Inbox()
         self._flights: deque[_Flight] = deque()
         self._in_flight = 0  # their commands
@@ -107,11 +117,14 @@ class Sequencer:
         try:
             while not self._finished():
                 if not self._step() and not self._finished():
+                    self._set_alarm()
                     await self._work.wait()
                     self._work.clear()
         finally:
             self._disk.close()
             self._writer.close()
+            if self._alarm is not None:
+                self._alarm.cancel()
 
     def _finished(self) -> bool:
         return self._stopping and not self._inbox.waiting and not self._flights and not self._questions
@@ -122,7 +135,7 @@ class Sequencer:
             self._publish(self._flights.popleft())
             return True
         may_launch = self._rested or not (self._questions or self.rest_is_due())
-        if self._inbox.waiting and may_launch and len(self._flights) < FLIGHTS_MAX:
+        if may_launch and len(self._flights) < FLIGHTS_MAX and (self._inbox.waiting or self._is_due()):
             self._launch()
             return True
         if self._flights:
@@ -137,13 +150,12 @@ class Sequencer:
 
     def _launch(self) -> None:
         """Let one batch be written and judge it meanwhile; nothing of it leaves yet."""
-        batch = self._inbox.take()
+        batch, due = self._next_batch()
         commands = batch.commands
-        self._stamp(batch)
         durable = Job(self._log.append, commands, self.wake)
         self._disk.give(durable)
         events = self._exchange.apply(commands, self._launched % EVENT_BUFFERS)
-        self._flights.append(_Flight(batch, events, durable))
+        self._flights.append(_Flight(batch, events, durable, due))
         self._in_flight += len(commands)
         self._launched += 1
         self._rested = False
@@ -190,8 +202,7 @@ class Sequencer:
             return Reason.SEQUENCE_EXHAUSTED
         if waiting > INBOX_COMMANDS_MAX:
             return Reason.QUEUE_FULL
-        blocks = 1 + len(self._flights)
-        if not self._log.has_room(taken + blocks * PADDING_COMMANDS):
+        if not self._has_room(taken):
             self._log.retry()
             return Reason.DISK_FULL if self._log.trouble is not None else Reason.QUEUE_FULL
         return Reason.NONE
@@ -201,26 +212,61 @@ class Sequencer:
         if self._inbox.waiting:
             self._work.set()
 
-    def _stamp(self, batch: Batch) -> None:
-        """Give commands their numbers and their time."""
-        batch.number(self._exchange.sequence + 1)
-        if batch.has(Command.SET_CLOCK):
-            self._stamp_one_by_one(batch.commands)
-        else:
-            batch.date(max(self._exchange.time_ns, self._clock.now_ns()))
+    def _has_room(self, count: int) -> bool:
+        """Whether `count` commands fit into the log, with what may become due before each block of them."""
+        blocks = 2 + len(self._flights) + 2 * (count // BATCH_COMMANDS)
+        return self._log.has_room(count + self._schedule.commands_max + blocks * PADDING_COMMANDS)
 
-    def _stamp_one_by_one(self, batch: Records) -> None:
-        previous_ns = self._exchange.time_ns
-        for at in range(len(batch)):
-            if batch["kind"][at] == Command.SET_CLOCK:
-                self._clock.step_to(int(batch["due_ns"][at]))
-            previous_ns = max(previous_ns, self._clock.now_ns())
-            batch["time_ns"][at] = previous_ns
+    def _now_ns(self) -> int:
+        """The time that a command gets now: it never falls, also when the clock does (semantics E6)."""
+        return max(self._exchange.time_ns, self._clock.now_ns())
+
+    def _is_due(self) -> bool:
+        """Whether something is due, and the log has room for it: it ends things, so a full disk admits it."""
+        return NEVER < self._schedule.next_ns <= self._now_ns() and self._has_room(0)
+
+    def _set_alarm(self) -> None:
+        """Have the loop wake `run` when the next thing is due, and every LOOK_S until then."""
+        next_ns = self._schedule.next_ns
+        if next_ns == self._alarm_ns or self._flights:  # one that lands wakes as well
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_ns = None, next_ns
+        if next_ns != NEVER:
+            wait_s = max(0, next_ns - self._clock.now_ns()) / NS_PER_S
+            wait_s = min(wait_s, LOOK_S) if self._has_room(0) else LOOK_S
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_ns = None, NEVER
+        self._log.retry()
+        self._work.set()
+
+    def _next_batch(self) -> tuple[Batch, bool]:
+        """What is due (then True), or else the oldest commands, numbered, with one time (semantics E6).
+
+        All that came before has been judged, so the core knows what is due now. Nothing that the batch brings
+        can be due within it: the core refuses what is due at or before the time of its own command.
+        """
+        launched = self.sequence + self._in_flight
+        assert self._exchange.sequence == launched, "what is due is known up to the last batch"
+        asked_ns, next_ns = self._inbox.step_ns, self._schedule.next_ns
+        if asked_ns is not None:  # a stepped clock stops at what is due on the way
+            self._clock.step_to(asked_ns if next_ns == NEVER else min(asked_ns, next_ns))
+        time_ns = self._now_ns()
+        due = self._schedule.take(time_ns)
+        batch = self._inbox.filled(due) if len(due) else self._inbox.take()
+        batch.number(launched + 1)
+        batch.date(time_ns)
+        return batch, len(due) > 0
 
     def _publish(self, flight: _Flight) -> None:
         """Tell everybody that a batch is durable and in the event log."""
         self.sequence += flight.batch.count
         self._in_flight -= flight.batch.count
+        if flight.due:
+            self._schedule.told(flight.events)
         self._inbox.give_back(flight.batch)
         self.grown.set()
         self.grown = asyncio.Event()

@@ -25,12 +25,13 @@ from engine.machine import MACHINE, Machine
 from engine.records import EVENT, Records, commands_of, empty_commands, joined
 from engine.recovery import recover, replay
 from engine.retention import Retention
+from engine.schedule import Schedule, set_phase
 from engine.sequencer import Sequencer
 from engine.settings import Settings, SettingsError
 from engine.snapshot import Snapshot, Snapshots
 from engine.snapshot_taker import SnapshotTaker
 from engine.subscribers import Subscribers, wanted_events
-from engine.vocabulary import RECORD_VERSION, Command, Event, Phase
+from engine.vocabulary import RECORD_VERSION, Event, Phase
 
 LOCK_WAIT_S: Final = 3.0
 STOP_S: Final = 0.3  # for clients to read what was finished; then they are cut off
@@ -70,7 +71,8 @@ class Engine:
         self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
         clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()
-        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, machine.clerk)
+        self._schedule = Schedule(self.exchange, settings.calendar, clock.now_ns())
+        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, machine.clerk, self._schedule)
         self.stopping = False
         self.doors: set[CommandDoor] = set()
         self.subscribers = Subscribers(self)
@@ -142,7 +144,7 @@ class Engine:
 
     def _admit_instruments(self, settings: Settings) -> None:
         """Products of instruments.csv that the exchange does not know yet are its first commands; open them
-        if always open. Raises LogFullError.
+        if always open, or begin as the calendar says. Raises LogFullError.
         """
         defined = self.exchange.state.instruments["defined"]
         new = [product for product in settings.products if not defined[product.number]]
@@ -150,9 +152,10 @@ class Engine:
             return
         commands = [product.terms() for product in new]
         if settings.always_open:
-            phases = [
-                {"kind": Command.SET_PHASE, "instrument": p.number, "phase": Phase.CONTINUOUS} for p in new
-            ]
+            phases = [set_phase(product.number, Phase.CONTINUOUS) for product in new]
+        else:
+            phases = self._schedule.first_phases([product.number for product in new])
+        if phases:
             commands.append(commands_of(*phases))
         if self.sequencer.submit(joined(commands)) is not None:
             raise LogFullError("no room in the command log for new instruments; free space and start again")
@@ -267,7 +270,9 @@ def _vacant(path: Path) -> str:
 
 
 async def run(location: Location) -> None:
-    """The whole engine, from lock to clean end. Raises SettingsError, LocationError, LogError, OSError."""
+    """The whole engine, from lock to clean end. Raises SettingsError, CalendarError, LocationError,
+    LogError, OSError.
+    """
     settings = Settings()
     location.create()
     with lock_folder(location.engine, "engine", wait_s=LOCK_WAIT_S):

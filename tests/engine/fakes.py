@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from engine.calendar import Calendar
 from engine.clock import Clock, WallClock
 from engine.command_log import CommandLog
 from engine.core.layout import Capacity
 from engine.event_log import EventLog
 from engine.exchange import Exchange
-from engine.records import EVENT, Records, commands_of, joined
+from engine.records import EVENT, Records, commands_of, empty_commands, joined
 from engine.recovery import recover
+from engine.schedule import Schedule
 from engine.sequencer import Sequencer
 from engine.snapshot import Snapshots
 from engine.vocabulary import Command
@@ -127,13 +129,17 @@ class Shard:
         *,
         segment_bytes: int = SEGMENT,
         snapshots: Snapshots | None = None,
+        calendar: Calendar | None = None,
     ) -> None:
         self.log = CommandLog(disk, segment_bytes, retry_s=0.0)
         self.exchange = Exchange(SMALL)
+        self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
         self.events = EventLog(folder / "events.log", reserve_bytes=1 << 20)
         recover(self.log, self.exchange, self.events, snapshots)
         self.log.resume(self.log.epoch + 1)
-        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock or WallClock())
+        clock = clock or WallClock()
+        schedule = Schedule(self.exchange, calendar, clock.now_ns())
+        self.sequencer = Sequencer(self.exchange, self.log, self.events, clock, schedule=schedule)
 
     async def sequenced(self, *rows: dict[str, Any]) -> Records:
         """Submit commands, wait until they are published, return their events."""

@@ -55,6 +55,19 @@ def test_stamps_reach_the_commands_of_a_batch_and_no_others() -> None:
     assert commands["sequence"].tolist() == [7, 8, 9]
     assert commands["time_ns"].tolist() == [99] * 3
     assert commands["version"].tolist() == [RECORD_VERSION] * 3
-    assert not batch.has(Command.SET_CLOCK)
-    commands["kind"][2] = Command.SET_CLOCK
-    assert batch.has(Command.SET_CLOCK)
+
+
+def test_step_of_the_clock_begins_a_batch() -> None:
+    """semantics E6: a batch has one time."""
+    inbox, commands = Inbox(), tagged(0, 6)
+    commands["kind"][[2, 3, 5]], commands["due_ns"][2] = Command.SET_CLOCK, 77
+    inbox.put(commands)
+
+    taken, asked = [], []
+    while inbox.waiting:
+        asked.append(inbox.step_ns)
+        taken.append(inbox.take().commands["tag"].tolist())
+
+    assert taken == [[0, 1], [2], [3, 4], [5]]
+    assert asked == [None, 77, 0, 0]
+    assert inbox.step_ns is None

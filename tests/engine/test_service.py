@@ -338,7 +338,7 @@ def test_damaged_epoch_is_named(content: bytes) -> None:
     ("variable", "value", "says"),
     [
         ("LECONG_CLOCK", "sun", "LECONG_CLOCK is 'sun'; it must be wall or stepped"),
-        ("LECONG_CALENDAR", "lunar", "LECONG_CALENDAR is 'lunar'; it must be open or manual"),
+        ("LECONG_CALENDAR", "lunar", "LECONG_CALENDAR is 'lunar'; it must be open, manual, or the file of"),
         ("LECONG_LOG_SEGMENT_MIB", "0", "LECONG_LOG_SEGMENT_MIB is '0'; it must be a whole number from 1 to"),
         ("LECONG_LOG_SEGMENT_MIB", "1.5", "LECONG_LOG_SEGMENT_MIB is '1.5'"),
         ("LECONG_LOG_SEGMENT_MIB", "-1", "LECONG_LOG_SEGMENT_MIB is '-1'"),

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from engine import blocks, location, settings, snapshot  # noqa: F401 - their classes are the family
+from engine import blocks, calendar, location, settings, snapshot  # noqa: F401 - their classes are the family
 from engine.inspection import ToolError
 
 ENGINE = Path(__file__).parents[2] / "engine"
-FAMILIES = (blocks.LogError, location.LocationError, settings.SettingsError, ToolError)
+FAMILIES = (
+    blocks.LogError,
+    location.LocationError,
+    settings.SettingsError,
+    calendar.CalendarError,
+    ToolError,
+)
 SHORTEST = 10  # characters of a piece that says something
 
 

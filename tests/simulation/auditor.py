@@ -21,7 +21,7 @@ from engine.exchange import Exchange
 from engine.instruments import FEE_FEN_PER_TONNE
 from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, client_order_id_text, joined, select
 from engine.service import Engine
-from engine.vocabulary import Command, Event, Flag, Reason, wire_name
+from engine.vocabulary import Command, Event, Flag, Reason, TimeInForce, wire_name
 from tests.simulation import books
 from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
 from tests.simulation.process import Process
@@ -202,6 +202,9 @@ class Auditor:
         assert events is not None
         check_conserved(self.exchange, events)
         check_once(events)
+        self._world.report.counts["orders expired"] += check_expiries(
+            joined(self.commands), events, self.exchange
+        )
         books.check(self._world.database, events, self.sequence)
         books.check_complete(self._world.database, events, self.exchange)
         books.check_streams(self.seen, events)
@@ -294,6 +297,37 @@ def check_conserved(exchange: Exchange, events: Records) -> None:
     found_kg = sum(int(lots[name].sum()) for name in ("free", "listed", "contracted"))
     if found_kg != registered_kg or lots["contracted"].sum() != trades["quantity_kg"].sum():
         raise Violation("conservation", f"{found_kg} kg in the lots, {registered_kg} registered")
+
+
+def check_expiries(commands: Records, events: Records, exchange: Exchange) -> int:
+    """No gtd order lives when a command is judged at its instant or later, but for the EXPIRE that ends it;
+    return how many were ended by one. Raises Violation (semantics B5, E6).
+    """
+    orders, trades, end = events.view(ORDER), events.view(TRADE), int(commands["sequence"][-1]) + 1
+    others = commands[commands["kind"] != Command.EXPIRE]
+    gtd = commands[commands["time_in_force"] == TimeInForce.GTD]
+    due_ns = dict(zip(gtd["sequence"].tolist(), gtd["due_ns"].tolist(), strict=True))
+    canceled, traded = events["kind"] == Event.CANCELED, events["kind"] == Event.TRADE
+    entered = (events["kind"] == Event.ACCEPTED) & (events["flags"] & Flag.DUPLICATE == 0)
+    for row in orders[entered & (orders["leaves_kg"] > 0)]:
+        sequence, order_id = int(row["sequence"]), int(row["order_id"])
+        if sequence not in due_ns:
+            continue
+        later = others["sequence"][others["time_ns"] >= due_ns[sequence]]
+        own = canceled & (orders["order_id"] == order_id)
+        own |= traded & ((trades["order_id"] == order_id) | (trades["counter_order_id"] == order_id))
+        lives = bool((exchange.state.nodes["id"] == order_id).any())
+        last = end if lives else int(events["sequence"][own].max())
+        if len(later) and last >= later[0]:
+            raise Violation("expiry", f"the gtd order of command {sequence} lived on at command {later[0]}")
+    return int((events["reason"][canceled] == Reason.EXPIRED).sum())
+
+
+def overdue(exchange: Exchange, now_ns: int) -> int:
+    """How many gtd orders live though their instant has come."""
+    live = exchange.state.nodes["id"][: exchange.capacity.orders + 1] != 0
+    live &= exchange.state.orders["time_in_force"] == TimeInForce.GTD
+    return int((exchange.state.specials["expire_ns"][live] <= max(exchange.time_ns, now_ns)).sum())
 
 
 def check_once(events: Records) -> None:

@@ -7,6 +7,7 @@ receipt or bank reference, over whichever gateway it reaches next; now and then 
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ BURST_MAX: Final = 4
 LANES: Final = 3
 MOVEMENT_S: Final = (0.005, 0.3)
 REPEAT_SHARE: Final = 0.12
+GTD_SHARE: Final = 0.25
+LIVES_S: Final = (0.002, 1.5)  # what a gtd order lasts
 OLDER_RESUME_SHARE: Final = 0.4
 # Refusals after which the same request may be sent again: nothing was consumed.
 PASSING: Final = frozenset(
@@ -45,7 +48,7 @@ PASSING: Final = frozenset(
 EXPECTED: Final = frozenset(
     {
         "insufficient_funds", "insufficient_goods", "unknown_order", "too_late", "whole_lot_only",
-        "own_listing", "stale_version", "unknown_instrument", "instrument_closed",
+        "own_listing", "stale_version", "unknown_instrument", "instrument_closed", "invalid_expiry",
     }
 )  # fmt: skip
 
@@ -306,17 +309,26 @@ class Trader(Client):
         price = self.dice.randrange(*(PRICES if code == REBAR else COIL_PRICES), TICK)
         quantity_kg = self.dice.randrange(1, 6) * STEP_KG if code == REBAR else kg
         key = self._key()
-        fields = {
+        lasting: dict[str, Any] = {"time_in_force": "day"}
+        if self.dice.random() < GTD_SHARE:
+            lasting = {"time_in_force": "gtd", "expire_at": self._soon()}
+        elif code == REBAR and self.dice.random() < 0.2:
+            lasting = {"time_in_force": "ioc"}
+        fields = lasting | {
             "client_order_id": key,
             "instrument": code,
             "side": "sell" if sell else "buy",
             "price": f"{price // 100}.{price % 100:02}",
             "quantity": tonnes(quantity_kg),
-            "time_in_force": "ioc" if code == REBAR and self.dice.random() < 0.2 else "day",
             "lot": lot,
         }
         self._keys.append(key)
         return Request("new_order", fields, key)
+
+    def _soon(self) -> str:
+        """An instant at which an order may end, as clients write it: to the microsecond."""
+        time_us = self.world.clock.now_ns() // 1_000 + round(self.dice.uniform(*LIVES_S) * 1_000_000)
+        return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time_us)).isoformat()
 
     async def _pick(self) -> Request | None:
         """Take a listing that another trader offers."""

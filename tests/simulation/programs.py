@@ -46,7 +46,7 @@ class SimulatedSettings(Settings):
     """What the environment would say."""
 
     def __init__(self, segment_bytes: int, snapshot_commands: int) -> None:
-        self.stepped, self.always_open = False, True
+        self.stepped, self.always_open, self.calendar = False, True, None
         self.segment_bytes, self.reserve_bytes = segment_bytes, RESERVE_BYTES
         self.snapshot_commands, self.events_kept = snapshot_commands, 0
         self.products = products()

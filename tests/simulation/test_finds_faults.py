@@ -14,6 +14,7 @@ from engine.disk import Disk, File
 from engine.exchange import Exchange
 from engine.inbox import Inbox
 from engine.records import COMMAND, RECORD_BYTES, Records
+from engine.schedule import NEVER, NOTHING, Schedule
 from engine.sequencer import Sequencer
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
@@ -130,6 +131,22 @@ def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchange, "time_ns", property(lambda self: 0))
 
 
+def forget_what_is_due(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Schedule, "next_ns", NEVER)
+    patch.setattr(Schedule, "take", lambda self, time_ns: NOTHING)
+
+
+def expire_only_when_somebody_trades(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sequencer, "_set_alarm", lambda self: None)
+
+
+def expire_late(patch: pytest.MonkeyPatch) -> None:
+    late_ns, take = 20_000_000, Schedule.take
+    next_ns: Any = vars(Schedule)["next_ns"].fget
+    patch.setattr(Schedule, "take", lambda self, time_ns: take(self, time_ns - late_ns))
+    patch.setattr(Schedule, "next_ns", property(lambda self: next_ns(self) and next_ns(self) + late_ns))
+
+
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress"}),
     (never_sync, range(40), {"loss", "regress"}),
@@ -140,6 +157,9 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),
+    (forget_what_is_due, range(40), {"expiry", "liveness"}),
+    (expire_only_when_somebody_trades, range(40), {"liveness"}),
+    (expire_late, range(40), {"expiry"}),
 )
 
 

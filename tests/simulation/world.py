@@ -26,7 +26,7 @@ from engine.command_log import LogError, LogFullError
 from engine.service import Engine
 from settlement.store import CursorMoved
 from tests.simulation import programs
-from tests.simulation.auditor import Auditor
+from tests.simulation.auditor import Auditor, overdue
 from tests.simulation.clients import Client, Operator, Trader, seed_of
 from tests.simulation.database import Database
 from tests.simulation.disk import SimulatedDisk
@@ -43,6 +43,9 @@ END_S: Final = 120.0
 POLL_S: Final = 0.05
 SEGMENT_BYTES: Final = (1 << 15, 1 << 16, 1 << 17)
 NS_PER_S: Final = 1_000_000_000
+AHEAD_NS: Final = (
+    2 * NS_PER_S
+)  # gtd orders that end so soon are waited for: nobody trades, an alarm ends them
 START_NS: Final = 1_436_313_600 * NS_PER_S  # 8 July 2015, 08:00 in Beijing
 
 
@@ -231,6 +234,8 @@ class World:
                 row = engine.exchange.state.accounts[client.account]
                 if not client.caught_up(int(row["sequence"])):
                     return False
+        if overdue(engine.exchange, self.clock.now_ns() + AHEAD_NS):
+            return False
         return engine.sequencer.sequence == engine.events.sequence
 
     def _state(self, clients: list[Client]) -> str:
@@ -239,7 +244,11 @@ class World:
         waiting = [row["number"] for row in self.database.table("outbox").values() if row["state"] == 0]
         seen = {client.name: len(self.auditor.seen.get(client.account, {})) for client in clients}
         at = self.engine.sequencer.sequence if self.engine else None
-        return f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, events heard {seen}"
+        late = overdue(self.engine.exchange, self.clock.now_ns()) if self.engine else 0
+        return (
+            f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, {late} orders overdue, "
+            f"events heard {seen}"
+        )
 
     def power_cut(self) -> None:
         """Every program and the database go, the disk keeps what it keeps."""
