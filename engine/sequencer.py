@@ -48,6 +48,7 @@ class Sequencer:
         self._stopping = False
         self._warned = False  # that sequence numbers run out
         self.between_batches: Callable[[], None] = _nothing  # called when all that was applied is durable
+        self.on_durable: Callable[[Records], None] = _ignore  # hears the events of each batch, once durable
         self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
@@ -167,6 +168,7 @@ class Sequencer:
 
     def _publish(self, events: Records) -> None:
         self._events.append(events)
+        self.on_durable(events)
         self.grown.set()
         self.grown = asyncio.Event()
         if self.sequence > SEQUENCE_MAX - SEQUENCES_LEFT_WARNING and not self._warned:
@@ -184,6 +186,10 @@ class Sequencer:
 
 def _nothing() -> None:
     """Nobody has anything to do between two batches."""
+
+
+def _ignore(events: Records) -> None:
+    """Nobody listens."""
 
 
 def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) -> Records:

@@ -22,7 +22,7 @@ from gateway import answers, codec, inquiries, messages
 from gateway.directory import Directory
 from gateway.errors import TEXTS, Refusal
 from gateway.market_data import MarketData
-from gateway.notation import time_text
+from gateway.notation import parse_id, time_text
 from gateway.private_stream import PrivateStreams
 from gateway.session import Session
 from gateway.trading import TradingDesk, rejection
@@ -81,6 +81,7 @@ class Dispatcher:
         self._settlement = settlement
         self._directory = directory
         self._spawn = spawn
+        self.on_broken: Callable[[Session, str], None] = _ignore  # ends one session, with a code
         self._open_to_all: tuple[Handler, ...] = (self._logon, self._ping)  # before logon
         self._handlers: dict[type, tuple[frozenset[str], Handler]] = self._table()
 
@@ -92,10 +93,13 @@ class Dispatcher:
             messages.ReplaceOrder: (TRADE, submit),
             messages.MassCancel: (TRADE, submit),
             messages.Pick: (TRADE, submit),
+            messages.CancelAllAfter: (TRADE, submit),
             messages.SetPhase: (OPERATE, submit),
             messages.SetReference: (OPERATE, submit),
             messages.RollDay: (OPERATE, submit),
             messages.SetClock: (OPERATE, submit),
+            messages.BlockAccount: (OPERATE, submit),
+            messages.ReleaseAccount: (OPERATE, submit),
             messages.OpenOrders: (OWN, self._ask),
             messages.Balances: (OWN, self._ask),
             messages.Lots: (OWN | {"warehouse"}, self._ask),
@@ -133,8 +137,9 @@ class Dispatcher:
             self._refuse(session, refusal, request_id)
 
     def leave(self, session: Session) -> None:
-        """The connection is gone: nothing is sent to it any more."""
+        """The connection is gone: nothing is sent to it any more, and its session ends (semantics C7)."""
         session.ended = True
+        self._desk.end(session)
         self.market.leave(session.outbox)
         self.private.leave(session)
 
@@ -150,7 +155,21 @@ class Dispatcher:
     def _logon(self, session: Session, message: messages.Logon, now_ns: int) -> None:
         if not self._desk.available:
             raise Refusal("engine_unavailable")
-        session.outbox.send(codec.encode(session.logon(message, self._directory, now_ns)))
+        holder = session.prove(message, self._directory, now_ns)
+        if TRADE.isdisjoint(holder.scopes):
+            if message.take_over or message.cancel_on_disconnect != "off":
+                raise Refusal(
+                    "scope_missing", "$.take_over" if message.take_over else "$.cancel_on_disconnect"
+                )
+            session.outbox.send(codec.encode(session.begin(message, holder, now_ns)))
+        elif message.take_over:
+            number = parse_id(message.take_over, "$.take_over")
+            former = self._desk.holder_of(number, message.key)
+            self._desk.hand_over(former, session)
+            session.outbox.send(codec.encode(session.begin(message, holder, now_ns, number)))
+            self.on_broken(former, "taken_over")
+        else:
+            self._desk.start(session, message, holder, now_ns)
 
     def _subscribe(self, session: Session, message: messages.Subscribe, now_ns: int) -> None:
         if not self._desk.available:
@@ -286,6 +305,10 @@ class Dispatcher:
 
 # Settlement speaks in its own units; clients know the fields by these names.
 _FIELD_NAMES: Final = {"quantity_kg": "quantity", "amount_fen": "amount"}
+
+
+def _ignore(session: Session, code: str) -> None:
+    """Nobody listens."""
 
 
 def _chinese(failure: requests.Failure) -> str:

@@ -78,6 +78,9 @@ _FORM: Final = {
     "nothing_to_replace": Text(
         "name a new price, stop_price, quantity or leaves", "请至少填写新的价格、止损价或数量之一"
     ),
+    "timer_not_named": Text(
+        "give timeout_ms (0 stops the timer) or expire_at, exactly one", "请在timeout_ms与expire_at中填写其一"
+    ),
 }
 _SESSION: Final = {
     "logon_required": Text("log on first", "请先登录"),
@@ -99,6 +102,10 @@ _SESSION: Final = {
     ),
     "scope_missing": Text(
         "this key lacks the scope for the op; ask the operator for it", "此密钥没有该操作的权限,请联系运营方"
+    ),
+    "taken_over": Text(
+        "another logon of this key has taken the session over; nothing was canceled",
+        "同一密钥的另一次登录已接管本会话,订单未撤销",
     ),
     "too_many_in_flight": Text(
         "too many unanswered requests; wait for answers", "未应答请求过多,请等待应答", True
