@@ -330,6 +330,30 @@ class EntriesAnswer(Response, kw_only=True):
     entries: list[Entry]
 
 
+class Bust(msgspec.Struct, kw_only=True):
+    """A proposal to reverse a trade; `proposer` and `decider` are public keys."""
+
+    proposal: str
+    contract: str
+    state: str
+    reason: str
+    proposer: str
+    decider: str
+
+
+class BustNoted(Response, kw_only=True):
+    """The proposal as it stands now, durable."""
+
+    bust: Bust
+
+
+class BustsAnswer(Response, kw_only=True):
+    """Proposals, oldest first; `more` follow after the last one."""
+
+    busts: list[Bust]
+    more: bool
+
+
 class Subscribed(Response, kw_only=True):
     """The channel was joined; for private, the stream continues after `account_sequence`."""
 

@@ -108,6 +108,10 @@ class Dispatcher:
             messages.Contracts: (OWN | {"settle"}, self._settle),
             messages.Entries: (OWN | {"settle"}, self._settle),
             messages.AddMember: (OPERATE, self._settle),
+            messages.BustTrade: (OPERATE, self._settle),
+            messages.ConfirmBust: (OPERATE, self._settle),
+            messages.RejectBust: (OPERATE, self._settle),
+            messages.Busts: (OPERATE, self._settle),
             messages.RegisterLot: (frozenset({"operate", "warehouse"}), self._settle),
             messages.Deposit: (frozenset({"settle"}), self._settle),
             messages.Withdraw: (frozenset({"settle"}), self._settle),
@@ -243,7 +247,7 @@ class Dispatcher:
             member = member if message.member is None else message.member
             if member != session.member and "operate" not in session.scopes:
                 raise Refusal("scope_missing", "$.member")
-        request = inquiries.settlement_request(message, member)
+        request = inquiries.settlement_request(message, member, session.key)
         self._later(session, message.id, self._answer_settlement(session, message.id, request))
 
     async def _answer_settlement(self, session: Session, request_id: str, request: requests.Request) -> None:

@@ -141,6 +141,17 @@ _REACH: Final = {
         "the listing named by `after` has ended; begin again without it", "after所指的挂牌已结束,请从头查询"
     ),
     "unknown_contract": Text("no contract of yours has this id", "没有此编号的合同"),
+    "bust_proposed": Text(
+        "the bust is proposed or confirmed already; confirm or reject that", "该撤销已提出或确认,请确认或驳回"
+    ),
+    "bust_not_proposed": Text("no proposal waits for this contract", "此合同没有待确认的撤销"),
+    "same_person": Text(
+        "another operator than the proposer must confirm", "须由提出人以外的另一位运营人员确认"
+    ),
+    "already_busted": Text("the trade was reversed already", "该成交已撤销"),
+    "contract_settled": Text(
+        "goods were released on the contract: it cannot be reversed", "合同已放货,不能撤销"
+    ),
     "internal_error": Text(
         "a fault in the gateway; it was logged, tell the operator", "网关内部错误,已记录,请联系运营方"
     ),

@@ -206,6 +206,32 @@ class Withdraw(Request, tag="withdraw"):
     reference: Name
 
 
+class BustTrade(Request, tag="bust_trade"):
+    """Propose to reverse a trade; another operator confirms (semantics E8). Repeatable."""
+
+    contract: str
+    reason: Name
+
+
+class ConfirmBust(Request, tag="confirm_bust"):
+    """Confirm what another operator proposed: the trade is reversed. Repeatable."""
+
+    contract: str
+
+
+class RejectBust(Request, tag="reject_bust"):
+    """Drop a proposal, also one's own."""
+
+    contract: str
+
+
+class Busts(Request, tag="busts"):
+    """The proposals after one, with what became of them, oldest first."""
+
+    after: str = "0"
+    limit: PageLimit = 100
+
+
 class SetPhase(Request, tag="set_phase"):
     """Move one instrument, or all, to a phase (semantics E1)."""
 
@@ -270,5 +296,6 @@ OrderRequest = NewOrder | CancelOrder | ReplaceOrder | MassCancel | Pick | Cance
 OperatorRequest = SetPhase | SetReference | RollDay | SetClock | BlockAccount | ReleaseAccount
 CommandRequest = OrderRequest | OperatorRequest
 QueryRequest = OpenOrders | Balances | Lots | Listings | Instruments
-SettlementRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries
+BustRequest = BustTrade | ConfirmBust | RejectBust | Busts
+SettlementRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries | BustRequest
 AnyRequest = Logon | Ping | CommandRequest | QueryRequest | SettlementRequest | Subscribe | Unsubscribe

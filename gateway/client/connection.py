@@ -36,7 +36,8 @@ REPEATABLE: Final = frozenset(
         "new_order", "pick", "cancel_order", "mass_cancel", "open_orders", "balances", "lots", "listings",
         "instruments",
         "contracts", "entries", "ping", "add_member", "register_lot", "deposit", "withdraw", "set_phase",
-        "set_reference", "set_clock", "block_account", "release_account", "subscribe", "unsubscribe",
+        "set_reference", "set_clock", "block_account", "release_account", "bust_trade",
+        "confirm_bust", "busts", "subscribe", "unsubscribe",
     }
 )  # fmt: skip
 PASSING: Final = frozenset(

@@ -97,6 +97,7 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     ),
     PermissionDenied: (
         "scope_missing", "unknown_account", "account_blocked", "unknown_session",
+        "same_person",
     ),
     BadRequest: (
         "malformed_json", "not_text", "frame_too_large", "unknown_op", "unknown_field",
@@ -128,7 +129,7 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     OperationRejected: (
         "day_full", "live_orders_full", "accounts_full", "lots_full", "levels_full",
         "instrument_open", "clock_not_stepped", "after_ended", "no_liquidity", "sessions_full",
-        "taken_over",
+        "taken_over", "bust_proposed", "bust_not_proposed", "already_busted", "contract_settled",
     ),
     MarketClosed: (
         "instrument_closed", "instrument_halted", "continuous_phase_only", "auction_phase_only",

@@ -89,6 +89,24 @@ class Office(Connection):
         """Let a blocked member trade again. Returns the engine's sequence."""
         return int((await self.request("release_account", member=member))["sequence"])
 
+    async def bust_trade(self, contract: str, reason: str) -> dict[str, Any]:
+        """Propose to reverse a trade, as the first of two operators. Returns the proposal."""
+        bust: dict[str, Any] = (await self.request("bust_trade", contract=contract, reason=reason))["bust"]
+        return bust
+
+    async def confirm_bust(self, contract: str) -> int:
+        """Confirm what another operator has proposed: the trade is reversed. Returns the sequence."""
+        return int((await self.request("confirm_bust", contract=contract))["sequence"])
+
+    async def reject_bust(self, contract: str) -> dict[str, Any]:
+        """Drop a proposal. Not repeated by itself: on NetworkError ask for the proposals."""
+        bust: dict[str, Any] = (await self.request("reject_bust", contract=contract))["bust"]
+        return bust
+
+    async def fetch_busts(self, after: str = "0", limit: int | None = None) -> list[dict[str, Any]]:
+        """Proposals to reverse a trade and what became of them, as the exchange writes them."""
+        return await self._pages("busts", "busts", "proposal", after, limit)
+
     async def _pages(
         self, op: str, rows: str, cursor: str, after: str = "0", limit: int | None = None, **fields: Any
     ) -> list[dict[str, Any]]:

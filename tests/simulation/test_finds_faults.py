@@ -141,7 +141,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (believe_torn_blocks, range(40), {"loss", "damage"}),
     (forget_the_days_client_order_ids, range(40), {"double"}),
     (forget_settlements_numbers, range(40), {"double", "books", "program", "replay"}),
-    (leave_the_cursor, range(40), {"books", "program"}),
+    (leave_the_cursor, range(40), {"books", "program", "liveness"}),
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),

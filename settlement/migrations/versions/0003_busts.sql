@@ -2,7 +2,7 @@
 
 CREATE TABLE bust (
     proposal    bigint      NOT NULL PRIMARY KEY,                  -- 1, 2, 3 ...
-    contract    bigint      NOT NULL REFERENCES contract,
+    contract    bigint      NOT NULL,                              -- contract.contract, which is never deleted
     state       smallint    NOT NULL DEFAULT 0,                    -- busts.BustState
     proposer    text        NOT NULL REFERENCES member_key,
     reason      text        NOT NULL,
