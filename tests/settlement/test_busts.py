@@ -14,9 +14,10 @@ from settlement.ledger import Goods, Money, Posting, account
 from settlement.reconciliation import reconcile
 from settlement.register import Refusal
 from settlement.settler import Settler
+from tests.engine.builders import STEP_KG
 from tests.settlement.exchange import REBAR_NUMBER as REBAR
 from tests.settlement.exchange import Exchange
-from tests.settlement.test_order_events import MILL, PRICE, STEP_KG, TRADER, Day
+from tests.settlement.test_order_events import MILL, PRICE, TRADER, Day
 
 ANNA, BEN, CLERK = "aa" * 32, "bb" * 32, "cc" * 32
 
