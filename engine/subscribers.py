@@ -24,11 +24,7 @@ from engine.vocabulary import Event
 READ_BYTES: Final = 1 << 18
 SUBSCRIBERS_MAX: Final = 1 << 10
 KEEPERS: Final = frozenset({SETTLEMENT})
-PAIRED: Final = (
-    Event.TRADE,
-    Event.PREVENTED,
-    Event.TRADE_BUSTED,
-)  # others keep another field than a counter account
+PAIRED: Final = (Event.TRADE, Event.PREVENTED, Event.TRADE_BUSTED)  # other kinds keep another field there
 
 
 class Server(Protocol):

@@ -42,6 +42,9 @@ def test_a_bust_is_told_to_both_and_to_the_public_and_newcomers_do_not_see_the_t
     house.told(TRADER, "trades")
     house.told(TRADER, "depth")
 
+    asked: list[int] = []
+    house.dispatcher.market._ask = asked.append
+
     match_id = bust(house, 2 * 2501)
 
     (buyer,), (seller,) = house.told(TRADER, "private"), house.told(MILL, "private")
@@ -59,7 +62,8 @@ def test_a_bust_is_told_to_both_and_to_the_public_and_newcomers_do_not_see_the_t
     ]  # fmt: skip
     (told,) = house.told(TRADER, "trades")
     assert (told["type"], [each["match_id"] for each in told["trades"]]) == ("busted", [match_id])
-    assert house.told(TRADER, "depth") == [], "orders stand"
+    assert asked == [], "orders stand: the book is not even asked for"
+    house.dispatcher.market._ask = house.asked.append
     house.ask(MILL, "subscribe", channel="trades", instruments=[REBAR])
     assert house.told(MILL, "trades")[0]["trades"] == []
     house.order(TRADER, "buy", "2330.00", 1)

@@ -96,6 +96,37 @@ async def test_two_persons_reverse_a_trade_and_every_account_is_as_before(
     assert len(await traded.reader.entries(3)) == 7 + 6
 
 
+@pytest.mark.parametrize(
+    ("tampering", "found"),
+    [
+        ("UPDATE contract SET state = 4 WHERE contract = 1", "ESCROW = paid contracts' amounts"),
+        ("UPDATE contract SET state = 32 WHERE contract = 2", "bought = sold for every fill"),
+        (
+            "INSERT INTO money_entry VALUES (999999999999, 1, 2, 784, 5, 202)",
+            "no contract without its postings",
+        ),
+        (
+            "INSERT INTO money_entry VALUES (999999999999, 2, 786, 784, 5, 14)",
+            "no contract without its postings",
+        ),
+        ("INSERT INTO goods_entry VALUES (999999999999, 1, 260, 258, 5, 14)", "bought = sold for every fill"),
+        ("INSERT INTO contract_transition VALUES (2, 0, 32, 1)", "every state was entered by its transition"),
+    ],
+)
+async def test_a_reversal_that_was_tampered_with_is_found(
+    traded: Exchange, database: str, tampering: str, found: str
+) -> None:
+    await traded.busts.propose(propose())
+    await traded.busts.confirm(confirm())
+    assert await reconciled(traded) == []
+    connection = await asyncpg.connect(database)
+
+    await connection.execute(tampering)
+    await connection.close()
+
+    assert found in [each.partition(":")[0] for each in await reconciled(traded)]
+
+
 async def test_one_person_is_not_two(traded: Exchange) -> None:
     await traded.busts.propose(propose())
 
@@ -227,6 +258,7 @@ def test_the_real_core_and_the_ledger_reverse_alike() -> None:
         outbox=99, tag=99,
     )  # fmt: skip
 
+    day.sell(MILL, PRICE, 1)  # the seller's count goes on behind the bust
     batch = day.batch()
     assert batch.busted.contract.tolist() == fill["match_id"].tolist()
     assert (batch.busted.outbox.tolist(), batch.outcomes.number.tolist()[-1]) == ([99], 99)
