@@ -28,6 +28,7 @@ from engine.vocabulary import RECORD_VERSION, SEQUENCE_MAX, Command, Event, Reas
 INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
 PADDING_COMMANDS: Final = 2 * BLOCK_ALIGNMENT // RECORD_BYTES  # what the block in flight may be padded with
+TAKEN_WHEN_FULL: Final = (Command.CANCEL_ORDER, Command.START_SESSION)  # who cancels must be able to log on
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 
 Reply = Callable[[Records], None]
@@ -58,7 +59,7 @@ class Sequencer:
         """
         reason = self._closed_door()
         if reason is Reason.DISK_FULL:
-            cancels = commands["kind"] == Command.CANCEL_ORDER
+            cancels = np.isin(commands["kind"], TAKEN_WHEN_FULL)
             refused, commands = _refusals(select(commands, ~cancels), reason), select(commands, cancels)
         else:
             refused = _refusals(commands[:0], reason)

@@ -224,6 +224,7 @@ class CommandDoor(asyncio.Protocol):
             self._engine.sessions.check(records, self._number)
             refused = self._engine.sequencer.submit(records)
             if refused is not None:
+                self._engine.sessions.refused(records)
                 self._send(Frame.REFUSED, refused)
         elif kind is Frame.QUERY:
             for at in range(len(records)):

@@ -78,6 +78,13 @@ class Sessions:
                 orphans[session] = account
         self._end(orphans)
 
+    def refused(self, commands: Records) -> None:
+        """Of a client's commands some found no room, and with them every END_SESSION: the engine takes those
+        over, because whoever the session was of has left and nobody else would ask again.
+        """
+        ends = select(commands, np.asarray(commands["kind"] == Command.END_SESSION))
+        self._end(dict(zip(ends["session"].tolist(), ends["account"].tolist(), strict=True)))
+
     def end_all(self, state: State) -> None:
         """After a restart: no link is left, every session that the log left open ends."""
         rows = state.sessions[1 : int(state.head["sessions_used"][0]) + 1]

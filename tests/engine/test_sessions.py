@@ -105,6 +105,27 @@ async def test_ends_that_found_no_room_are_submitted_again(monkeypatch: pytest.M
     assert inbox.taken == [(3, 11)]
 
 
+async def test_an_end_that_a_client_was_refused_is_the_engines_to_repeat(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.sessions.RETRY_S", 0.01)
+    async with serving(opened(location)) as engine:
+        link = await _with_session(location)
+        await wait_for(engine, FIRST_COMMANDS + 2)
+        session = int(engine.exchange.state.sessions["id"][1])
+        monkeypatch.setattr(engine.sequencer, "_closed_door", lambda: Reason.DISK_FULL)
+        end = {"kind": Command.END_SESSION, "account": 1, "session": session}
+        link.send(commands_of({"kind": Command.DEPOSIT, "account": 1}, end))
+        await asyncio.sleep(0.1)
+        assert engine.exchange.state.sessions["id"][1] == session, "there was no room"
+
+        monkeypatch.setattr(engine.sequencer, "_closed_door", lambda: Reason.NONE)
+
+        await wait_for(engine, FIRST_COMMANDS + 3)
+        assert engine.exchange.state.sessions["id"][1] == 0
+        link.close()
+
+
 def test_no_two_live_links_have_one_number_and_a_number_is_not_used_again_soon() -> None:
     sessions = Sessions(Inbox().submit)
     kept = sessions.accept()
