@@ -11,10 +11,12 @@ import engine.command_log
 import engine.service
 import settlement.store
 from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC
+from engine.core.layout import State
 from engine.disk import Disk, File
 from engine.exchange import Exchange
 from engine.records import COMMAND, RECORD_BYTES, Records
 from engine.sequencer import Sequencer
+from engine.sessions import Sessions
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
@@ -135,6 +137,20 @@ def believe_the_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchange, "time_ns", property(lambda self: 0))
 
 
+def let_sessions_outlive_their_link(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Sessions, link: int) -> None:
+        """It stays."""
+
+    patch.setattr(Sessions, "lost", lost)
+
+
+def let_sessions_outlive_the_engine(patch: pytest.MonkeyPatch) -> None:
+    def end_all(self: Sessions, state: State) -> None:
+        """They stay."""
+
+    patch.setattr(Sessions, "end_all", end_all)
+
+
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress"}),
     (never_sync, range(40), {"loss", "regress"}),
@@ -145,6 +161,8 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),
+    (let_sessions_outlive_their_link, range(40), {"liveness"}),
+    (let_sessions_outlive_the_engine, range(40), {"liveness"}),
 )
 
 

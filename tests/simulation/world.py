@@ -218,7 +218,9 @@ class World:
         self.auditor.finish(self.engine)
 
     def _caught_up(self, clients: list[Client]) -> bool:
-        """Whether settlement and every private stream are at the engine's end."""
+        """Whether settlement and every private stream are at the engine's end, and every session that lives
+        is a client's line (semantics C7).
+        """
         engine, process = self.engine, self.running["engine"]
         if engine is None or not process.alive or engine.sequencer.sequence < engine.exchange.sequence:
             return False
@@ -229,7 +231,8 @@ class World:
         for client in clients:
             if isinstance(client, Trader):
                 row = engine.exchange.state.accounts[client.account]
-                if not client.caught_up(int(row["sequence"])):
+                live = int((engine.exchange.state.sessions["account"] == client.account).sum())
+                if not client.caught_up(int(row["sequence"])) or live != client.sessions:
                     return False
         return engine.sequencer.sequence == engine.events.sequence
 
@@ -239,7 +242,11 @@ class World:
         waiting = [row["number"] for row in self.database.table("outbox").values() if row["state"] == 0]
         seen = {client.name: len(self.auditor.seen.get(client.account, {})) for client in clients}
         at = self.engine.sequencer.sequence if self.engine else None
-        return f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, events heard {seen}"
+        sessions = len(self.engine.sessions) if self.engine else None
+        return (
+            f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, events heard {seen}, "
+            f"{sessions} sessions of live links"
+        )
 
     def power_cut(self) -> None:
         """Every program and the database go, the disk keeps what it keeps."""
