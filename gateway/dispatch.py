@@ -124,6 +124,8 @@ class Dispatcher:
     def receive(self, session: Session, frame: bytes, now_ns: int) -> None:
         """Handle one text frame that came at `now_ns`. Raises SessionOver when the connection must be
         closed."""
+        if session.ended:
+            return  # the socket is closing; an order would be of no session now, and outlive the connection
         session.heard = True
         message = None
         try:

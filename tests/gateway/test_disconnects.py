@@ -88,6 +88,17 @@ def test_an_order_cannot_outlive_its_session(floor: House) -> None:
     assert (events["kind"].tolist(), live(floor)) == ([Event.REJECTED], 0)
 
 
+def test_what_is_read_from_a_connection_that_has_ended_is_passed_over(floor: House) -> None:
+    line = Line(floor, cancel_on_disconnect="session")
+    line.leave()
+    order = messages.NewOrder(id="o", client_order_id="o", instrument=REBAR, side="buy", price="2300.00",
+                              quantity=tonnes(1))  # fmt: skip
+
+    floor.dispatcher.receive(line.session, codec.encode(order), EIGHT_NS)
+
+    assert floor.desk.take_commands() == []
+
+
 def test_a_take_over_cancels_nothing_and_closes_the_old_connection(floor: House) -> None:
     broken: list[tuple[Session, str]] = []
     floor.dispatcher.on_broken = lambda session, code: broken.append((session, code))
