@@ -36,6 +36,7 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.epoch = 0
         self.sequence = 0
+        self.number = 0  # of a command link: what the tags of its sessions begin with (engine.sessions)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
@@ -55,6 +56,7 @@ class _Link(asyncio.Protocol):
             raise LinkError("the engine greets once")
         row = records.view(ORDER)[0]
         self.epoch, self.sequence = int(row["order_id"]), int(row["sequence"])
+        self.number = int(row["tag"])
         self._hello.set_result(records)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -219,8 +221,8 @@ class EventLink(_Link):
         self._batches.put_nowait(None)
 
 
-def hello(epoch: int, sequence: int) -> bytes:
-    """The engine's greeting on either socket."""
+def hello(epoch: int, sequence: int, number: int = 0) -> bytes:
+    """The engine's greeting on either socket; a command link also hears its number."""
     row = np.zeros(1, EVENT)
-    row["sequence"], row["order_id"] = sequence, epoch
+    row["sequence"], row["order_id"], row["tag"] = sequence, epoch, number
     return frame(Frame.HELLO, row)

@@ -91,11 +91,45 @@ class Entries(Request, tag="entries"):
     contract: int
 
 
+class ProposeBust(Request, tag="propose_bust"):
+    """Propose to reverse a trade (semantics E8). `key`: the operator's public key, which is the person.
+    Repeating it with the same reason returns the same answer.
+    """
+
+    contract: int
+    key: str
+    reason: str
+
+
+class ConfirmBust(Request, tag="confirm_bust"):
+    """Confirm what another operator has proposed: the trade is reversed. A repeat returns the first
+    outcome.
+    """
+
+    contract: int
+    key: str
+
+
+class RejectBust(Request, tag="reject_bust"):
+    """Drop a proposal, also one's own."""
+
+    contract: int
+    key: str
+
+
+class Busts(Request, tag="busts"):
+    """Proposals of every state after a number, oldest first."""
+
+    after: int = 0
+    limit: int = 100
+
+
 class Directory(Request, tag="directory"):
     """Subscribe to members, keys and lots' descriptions: the whole now, then each change."""
 
 
-AnyRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries | Directory
+BustRequest = ProposeBust | ConfirmBust | RejectBust | Busts
+AnyRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries | BustRequest | Directory
 
 
 class Failure(msgspec.Struct, kw_only=True):
@@ -128,12 +162,23 @@ class EntryRow(msgspec.Struct, kw_only=True):
     """One ledger entry: `amount` leaves `debit` and arrives at `credit`; unit is "fen" or "kg"."""
 
     entry: int
-    posting: str  # P0, P2, P3 (domain 4) or G1 registered, G2 listed, G3 unlisted
+    posting: str  # P0, P2, P3, P14 (domain 4), G1 registered, G2 listed, G3 unlisted, or R2 fees returned
     unit: Literal["fen", "kg"]
     debit: str  # "TRADING:7", "FEE", "LISTED:12"
     credit: str
     amount: int
     sequence: int
+
+
+class BustRow(msgspec.Struct, kw_only=True):
+    """One proposal to reverse a trade; keys are the persons."""
+
+    proposal: int
+    contract: int
+    state: str  # proposed, ordered (confirmed, on its way), busted, refused (by the engine), dropped
+    reason: str
+    proposer: str
+    decider: str  # "" while it waits
 
 
 class MemberRow(msgspec.Struct, kw_only=True):
@@ -167,8 +212,9 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
     member: int | None = None  # add_member
     lot: int | None = None  # register_lot
-    sequence: int | None = None  # deposit, withdraw: of the engine event that did it
+    sequence: int | None = None  # deposit, withdraw, confirm_bust: of the engine event that did it
     contracts: tuple[ContractRow, ...] | None = None
     entries: tuple[EntryRow, ...] | None = None
+    busts: tuple[BustRow, ...] | None = None  # propose_bust, reject_bust: the one; busts: the page
     members: tuple[MemberRow, ...] | None = None  # directory
     lots: tuple[LotRow, ...] | None = None  # directory

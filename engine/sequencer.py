@@ -34,6 +34,7 @@ INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
 FLIGHTS_MAX: Final = EVENT_BUFFERS
 PADDING_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # what one block may be padded with
+TAKEN_WHEN_FULL: Final = (Command.CANCEL_ORDER, Command.START_SESSION)  # who cancels must be able to log on
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 
 LOOK_S: Final = 1.0  # how long an idle sequencer trusts its alarm: the machine's clock may be set
@@ -81,6 +82,7 @@ class Sequencer:
         self._warned = False  # that sequence numbers run out
         self.rest_is_due: Callable[[], bool] = _never  # whether `at_rest` has something to do
         self.at_rest: Callable[[], None] = _nothing  # called when all that was judged is published
+        self.on_durable: Callable[[Records], None] = _ignore  # hears the events of each batch, once durable
         self.sequence = exchange.sequence  # of the last durable command
         self.grown = asyncio.Event()  # set, and replaced, whenever the event log has grown
 
@@ -90,8 +92,8 @@ class Sequencer:
         """
         reason, refused = self._closed_door(), list[Records]()
         if reason is Reason.DISK_FULL:
-            cancels = commands["kind"] == Command.CANCEL_ORDER
-            refused, commands = [_refusals(select(commands, ~cancels), reason)], select(commands, cancels)
+            taken = np.isin(commands["kind"], TAKEN_WHEN_FULL)
+            refused, commands = [_refusals(select(commands, ~taken), reason)], select(commands, taken)
         if reason in (Reason.NONE, Reason.DISK_FULL):
             reason = self._shortage(len(commands))
         if reason is Reason.NONE:
@@ -263,6 +265,7 @@ class Sequencer:
 
     def _publish(self, flight: _Flight) -> None:
         """Tell everybody that a batch is durable and in the event log."""
+        self.on_durable(flight.events)
         self.sequence += flight.batch.count
         self._in_flight -= flight.batch.count
         if flight.due:
@@ -290,6 +293,10 @@ def _nothing() -> None:
 def _never() -> bool:
     """Nobody has anything to do at rest."""
     return False
+
+
+def _ignore(events: Records) -> None:
+    """Nobody listens."""
 
 
 def _refusals(commands: Records, reason: Reason, kind: Event = Event.REFUSED) -> Records:

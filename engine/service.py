@@ -27,6 +27,7 @@ from engine.recovery import recover, replay
 from engine.retention import Retention
 from engine.schedule import Schedule, set_phase
 from engine.sequencer import Sequencer
+from engine.sessions import Sessions
 from engine.settings import Settings, SettingsError
 from engine.snapshot import Snapshot, Snapshots
 from engine.snapshot_taker import SnapshotTaker
@@ -77,6 +78,9 @@ class Engine:
         self.doors: set[CommandDoor] = set()
         self.subscribers = Subscribers(self)
         self._keep(settings, machine)
+        self.sessions = Sessions(self.sequencer.submit)
+        self.sequencer.on_durable = self.sessions.note
+        self.sessions.end_all(self.exchange.state)
         self._admit_instruments(settings)
 
     async def serve(self) -> None:
@@ -171,6 +175,7 @@ class CommandDoor(asyncio.Protocol):
         self._waiting_bytes = 0
         self._paused = False
         self._finishing = False
+        self._number = 0  # of this link; 0 while it is not accepted
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -180,12 +185,15 @@ class CommandDoor(asyncio.Protocol):
             return
         self._engine.doors.add(self)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        self._transport.write(hello(self._engine.epoch, self._engine.sequencer.sequence))
+        self._number = self._engine.sessions.accept()
+        self._transport.write(hello(self._engine.epoch, self._engine.sequencer.sequence, self._number))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._waiting.clear()
         self._engine.doors.discard(self)
+        if self._number:
+            self._engine.sessions.lost(self._number)
         self.gone.set()
 
     def pause_writing(self) -> None:
@@ -216,8 +224,10 @@ class CommandDoor(asyncio.Protocol):
 
     def _receive(self, kind: Frame, records: Records) -> None:
         if kind is Frame.COMMANDS:
+            self._engine.sessions.check(records, self._number)
             refused = self._engine.sequencer.submit(records)
             if refused is not None:
+                self._engine.sessions.refused(records)
                 self._send(Frame.REFUSED, refused)
         elif kind is Frame.QUERY:
             for at in range(len(records)):

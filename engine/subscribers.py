@@ -24,6 +24,7 @@ from engine.vocabulary import Event
 READ_BYTES: Final = 1 << 18
 SUBSCRIBERS_MAX: Final = 1 << 10
 KEEPERS: Final = frozenset({SETTLEMENT})
+PAIRED: Final = (Event.TRADE, Event.PREVENTED, Event.TRADE_BUSTED)  # other kinds keep another field there
 
 
 class Server(Protocol):
@@ -160,8 +161,8 @@ def wanted_events(events: Records, account: int, until: int) -> Records:
     """The rows up to a sequence (0: all) that concern an account (-1: all)."""
     if until and int(events["sequence"][-1]) > until:
         events = events[: int(np.searchsorted(events["sequence"], until, side="right"))]
-    if account >= 0:  # only a trade has a counter account: other kinds keep another field there
-        counter = (events["kind"] == Event.TRADE) & (events["counter_account"] == account)
+    if account >= 0:
+        counter = np.isin(events["kind"], PAIRED) & (events["counter_account"] == account)
         return select(events, (events["account"] == account) | counter)
     return events
 

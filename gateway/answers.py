@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gateway.messages import Channel, ModeName, OrderTypeName, PhaseName, Side, TimeInForceName
+from gateway.messages import Channel, ModeName, OnDisconnect, OrderTypeName, PhaseName, Side, TimeInForceName
 
 
 class Error(msgspec.Struct, kw_only=True):
@@ -94,6 +94,29 @@ class MassCanceled(Response, kw_only=True):
     sequenced_at_ns: int
 
 
+class TimerSet(Response, kw_only=True):
+    """The durable acknowledgement of cancel_all_after: when the session's orders end; 0 and "": never."""
+
+    due_at: str
+    due_at_ns: int
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
+class AccountBlocked(Response, kw_only=True):
+    """The durable acknowledgement of block_account: how many orders it canceled."""
+
+    canceled: int
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
 class OrderCanceled(Response, kw_only=True):
     """The durable acknowledgement of cancel_order, and of a replace_order that left nothing."""
 
@@ -125,6 +148,8 @@ class LoggedOn(Response, kw_only=True):
     code: str
     name: str
     scopes: tuple[str, ...]
+    session: str
+    cancel_on_disconnect: OnDisconnect
     in_flight_max: int
     server_time: str
     server_time_ns: int
@@ -305,6 +330,30 @@ class EntriesAnswer(Response, kw_only=True):
     entries: list[Entry]
 
 
+class Bust(msgspec.Struct, kw_only=True):
+    """A proposal to reverse a trade; `proposer` and `decider` are public keys."""
+
+    proposal: str
+    contract: str
+    state: str
+    reason: str
+    proposer: str
+    decider: str
+
+
+class BustNoted(Response, kw_only=True):
+    """The proposal as it stands now, durable."""
+
+    bust: Bust
+
+
+class BustsAnswer(Response, kw_only=True):
+    """Proposals, oldest first; `more` follow after the last one."""
+
+    busts: list[Bust]
+    more: bool
+
+
 class Subscribed(Response, kw_only=True):
     """The channel was joined; for private, the stream continues after `account_sequence`."""
 
@@ -319,4 +368,6 @@ class Unsubscribed(Response, kw_only=True):
     channel: Channel
 
 
-CommandAnswer = OrderAccepted | OrderReplaced | MassCanceled | OrderCanceled | Done | Rejected
+CommandAnswer = (
+    OrderAccepted | OrderReplaced | MassCanceled | TimerSet | AccountBlocked | OrderCanceled | Done | Rejected
+)

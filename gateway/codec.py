@@ -8,6 +8,7 @@ field moves here too. `struct` and msgspec do the work per message; NumPy only s
 
 import struct
 from collections.abc import Callable, Iterator
+from time import time_ns
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from engine.vocabulary import (
     OrderType,
     Phase,
     ReplaceFlag,
+    Scope,
     SelfTrade,
     Side,
     TimeInForce,
@@ -29,7 +31,7 @@ from engine.vocabulary import (
 )
 from gateway import messages
 from gateway.errors import Refusal
-from gateway.notation import parse_id, parse_price, parse_quantity, parse_time
+from gateway.notation import NS_PER_MS, parse_id, parse_price, parse_quantity, parse_time
 
 CLIENT_ORDER_ID_CHARACTERS_MAX: Final = 16
 _FORMATS: Final = {"<i8": "q", "<u8": "Q", "<i4": "i", "|u1": "B", "<i2": "h"}
@@ -52,22 +54,35 @@ def record_struct(dtype: "np.dtype[np.void]", *names: str) -> struct.Struct:
 _HEAD: Final = ("version", "kind")
 _NEW_ORDER: Final = record_struct(
     COMMAND, *_HEAD, "side", "order_type", "time_in_force", "flags", "self_trade_mode", "account",
-    "instrument", "tag", _TEXT_FIELD, "price_fen_per_tonne", "quantity_kg", "lot", "minimum_quantity_kg",
+    "instrument", "tag", "session", _TEXT_FIELD, "price_fen_per_tonne", "quantity_kg", "lot",
+    "minimum_quantity_kg",
     "stop_fen_per_tonne", "due_ns", "display_quantity_kg",
 ).pack  # fmt: skip
 _CANCEL: Final = record_struct(
-    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", _TEXT_FIELD, "order_id"
+    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", "session", _TEXT_FIELD, "order_id"
 ).pack
 _REPLACE: Final = record_struct(
-    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", _TEXT_FIELD, "order_id", "price_fen_per_tonne",
-    "quantity_kg", "stop_fen_per_tonne",
+    COMMAND, *_HEAD, "flags", "account", "instrument", "tag", "session", _TEXT_FIELD, "order_id",
+    "price_fen_per_tonne", "quantity_kg", "stop_fen_per_tonne",
 ).pack  # fmt: skip
-_MASS_CANCEL: Final = record_struct(COMMAND, *_HEAD, "side", "account", "instrument", "tag").pack
+_MASS_CANCEL: Final = record_struct(COMMAND, *_HEAD, "side", "account", "instrument", "tag", "session").pack
+_SESSION: Final = record_struct(
+    COMMAND, *_HEAD, "account", "instrument", "tag", "session", "due_ns", "scope"
+).pack
 _PICK: Final = record_struct(
-    COMMAND, *_HEAD, "account", "instrument", "tag", _TEXT_FIELD, "order_id", "quantity_kg", "listing_version"
+    COMMAND,
+    *_HEAD,
+    "account",
+    "instrument",
+    "tag",
+    "session",
+    _TEXT_FIELD,
+    "order_id",
+    "quantity_kg",
+    "listing_version",
 ).pack
 _OPERATOR: Final = record_struct(
-    COMMAND, *_HEAD, "phase", "instrument", "tag", "price_fen_per_tonne", "due_ns"
+    COMMAND, *_HEAD, "phase", "account", "instrument", "tag", "price_fen_per_tonne", "due_ns"
 ).pack
 
 # Every field of these tuples in order, as `unpack` yields them.
@@ -119,6 +134,8 @@ _KIND_NEW_ORDER, _KIND_CANCEL, _KIND_PICK = (
 )
 _KIND_REPLACE, _KIND_MASS_CANCEL = int(Command.REPLACE_ORDER), int(Command.MASS_CANCEL)
 _BY_CLIENT_ORDER_ID, _POST_ONLY = int(Flag.BY_CLIENT_ORDER_ID), int(Flag.POST_ONLY)
+_KEEP_ON_DISCONNECT: Final = int(Flag.KEEP_ON_DISCONNECT)
+_SCOPES: Final = {"off": int(Scope.NONE), "session": int(Scope.SESSION), "account": int(Scope.ACCOUNT)}
 _BY_LEAVES: Final = int(ReplaceFlag.BY_LEAVES)
 _ANY_INSTRUMENT, _ANY_SIDE = -1, 255  # of a mass cancel
 
@@ -185,7 +202,7 @@ def client_order_id_text(padded: bytes) -> str:
     return padded.rstrip(b"\0").decode("ascii", "replace")
 
 
-def new_order(message: messages.NewOrder, account: int, tag: int) -> bytes:
+def new_order(message: messages.NewOrder, account: int, tag: int, session: int = 0) -> bytes:
     """The NEW_ORDER command of a message. Raises Refusal; whether its terms fit together the core judges."""
     number = INSTRUMENT_NUMBERS.get(message.instrument)
     if number is None:
@@ -199,11 +216,12 @@ def new_order(message: messages.NewOrder, account: int, tag: int) -> bytes:
         _SIDE_NUMBERS[message.side],
         _ORDER_TYPE_NUMBERS[message.type],
         _TIME_IN_FORCE_NUMBERS[message.time_in_force],
-        _POST_ONLY if message.post_only else 0,
+        (_POST_ONLY if message.post_only else 0) | (_KEEP_ON_DISCONNECT if message.keep_on_disconnect else 0),
         _SELF_TRADE_NUMBERS[message.self_trade_mode],
         account,
         number,
         tag,
+        session,
         client_order_id_bytes(message.client_order_id),
         parse_price(message.price) if message.price else 0,
         parse_quantity(message.quantity),
@@ -215,10 +233,10 @@ def new_order(message: messages.NewOrder, account: int, tag: int) -> bytes:
     )
 
 
-def cancel_order(message: messages.CancelOrder, account: int, tag: int) -> bytes:
+def cancel_order(message: messages.CancelOrder, account: int, tag: int, session: int = 0) -> bytes:
     """The CANCEL_ORDER command of a message."""
     flags, client_order_id, order_id = _order_named(message)
-    return _CANCEL(_VERSION, _KIND_CANCEL, flags, account, -1, tag, client_order_id, order_id)
+    return _CANCEL(_VERSION, _KIND_CANCEL, flags, account, -1, tag, session, client_order_id, order_id)
 
 
 def _order_named(message: messages.CancelOrder | messages.ReplaceOrder) -> tuple[int, bytes, int]:
@@ -230,7 +248,7 @@ def _order_named(message: messages.CancelOrder | messages.ReplaceOrder) -> tuple
     return _BY_CLIENT_ORDER_ID, client_order_id_bytes(message.client_order_id), 0
 
 
-def replace_order(message: messages.ReplaceOrder, account: int, tag: int) -> bytes:
+def replace_order(message: messages.ReplaceOrder, account: int, tag: int, session: int = 0) -> bytes:
     """The REPLACE_ORDER command of a message: what it does not name is 0 there, which keeps it.
 
     A quantity of zero means what it says, the order's end, so it travels as leaves.
@@ -248,8 +266,8 @@ def replace_order(message: messages.ReplaceOrder, account: int, tag: int) -> byt
     if message.leaves or (message.quantity and quantity_kg == 0):
         flags |= _BY_LEAVES
     return _REPLACE(
-        _VERSION, _KIND_REPLACE, flags, account, -1, tag, client_order_id, order_id, price, quantity_kg,
-        stop_price,
+        _VERSION, _KIND_REPLACE, flags, account, -1, tag, session, client_order_id, order_id, price,
+        quantity_kg, stop_price,
     )  # fmt: skip
 
 
@@ -263,44 +281,80 @@ def _kept_or(parse: Callable[[str, str], int], text: str, path: str) -> int:
     return value
 
 
-def mass_cancel(message: messages.MassCancel, account: int, tag: int) -> bytes:
-    """The MASS_CANCEL command, of one instrument or any, one side or both."""
+def mass_cancel(message: messages.MassCancel, account: int, tag: int, session: int = 0) -> bytes:
+    """The MASS_CANCEL command, of one instrument or any, one side or both, this session or any: there the
+    session is not the sender's but the one meant."""
+    if message.this_session and not session:
+        raise Refusal("invalid_value", "$.this_session")
     number = _ANY_INSTRUMENT if message.instrument is None else instrument_number(message.instrument)
     side = _ANY_SIDE if message.side is None else _SIDE_NUMBERS[message.side]
-    return _MASS_CANCEL(_VERSION, _KIND_MASS_CANCEL, side, account, number, tag)
+    meant = session if message.this_session else 0
+    return _MASS_CANCEL(_VERSION, _KIND_MASS_CANCEL, side, account, number, tag, meant)
 
 
-def pick(message: messages.Pick, account: int, tag: int) -> bytes:
+def start_session(account: int, on_disconnect: messages.OnDisconnect, tag: int) -> bytes:
+    """The START_SESSION command: what its end cancels is chosen here (semantics C7)."""
+    return _SESSION(_VERSION, Command.START_SESSION, account, -1, tag, 0, 0, _SCOPES[on_disconnect])
+
+
+def end_session(account: int, tag: int, session: int) -> bytes:
+    """The END_SESSION command."""
+    return _SESSION(_VERSION, Command.END_SESSION, account, -1, tag, session, 0, 0)
+
+
+def cancel_all_after(message: messages.CancelAllAfter, account: int, tag: int, session: int = 0) -> bytes:
+    """The CANCEL_ALL_AFTER command: after so many milliseconds of the gateway's clock, or at a time."""
+    if (message.timeout_ms is None) != bool(message.expire_at):
+        raise Refusal("timer_not_named", "$.timeout_ms")
+    if message.expire_at:
+        due_ns = parse_time(message.expire_at, "$.expire_at")
+    else:
+        due_ns = time_ns() + message.timeout_ms * NS_PER_MS if message.timeout_ms else 0
+    return _SESSION(_VERSION, Command.CANCEL_ALL_AFTER, account, -1, tag, session, due_ns, 0)
+
+
+def pick(message: messages.Pick, account: int, tag: int, session: int = 0) -> bytes:
     """The PICK command of a message."""
     client_order_id = client_order_id_bytes(message.client_order_id)
     order_id = parse_id(message.order_id, "$.order_id")
     quantity_kg = parse_quantity(message.quantity)
     return _PICK(
-        _VERSION, _KIND_PICK, account, -1, tag, client_order_id, order_id, quantity_kg, message.version
-    )
+        _VERSION, _KIND_PICK, account, -1, tag, session, client_order_id, order_id, quantity_kg,
+        message.version,
+    )  # fmt: skip
 
 
-def set_phase(message: messages.SetPhase, account: int, tag: int) -> bytes:
+def set_phase(message: messages.SetPhase, account: int, tag: int, session: int = 0) -> bytes:
     """The SET_PHASE command, for one instrument or all."""
     number = -1 if message.instrument is None else instrument_number(message.instrument)
     phase = Phase[message.phase.upper()]
-    return _OPERATOR(_VERSION, Command.SET_PHASE, phase, number, tag, 0, 0)
+    return _OPERATOR(_VERSION, Command.SET_PHASE, phase, 0, number, tag, 0, 0)
 
 
-def set_reference(message: messages.SetReference, account: int, tag: int) -> bytes:
+def set_reference(message: messages.SetReference, account: int, tag: int, session: int = 0) -> bytes:
     """The SET_REFERENCE command."""
     number = instrument_number(message.instrument)
-    return _OPERATOR(_VERSION, Command.SET_REFERENCE, 0, number, tag, parse_price(message.price), 0)
+    return _OPERATOR(_VERSION, Command.SET_REFERENCE, 0, 0, number, tag, parse_price(message.price), 0)
 
 
-def roll_day(message: messages.RollDay, account: int, tag: int) -> bytes:
+def roll_day(message: messages.RollDay, account: int, tag: int, session: int = 0) -> bytes:
     """The ROLL_DAY command."""
-    return _OPERATOR(_VERSION, Command.ROLL_DAY, 0, -1, tag, 0, 0)
+    return _OPERATOR(_VERSION, Command.ROLL_DAY, 0, 0, -1, tag, 0, 0)
 
 
-def set_clock(message: messages.SetClock, account: int, tag: int) -> bytes:
+def set_clock(message: messages.SetClock, account: int, tag: int, session: int = 0) -> bytes:
     """The SET_CLOCK command."""
-    return _OPERATOR(_VERSION, Command.SET_CLOCK, 0, -1, tag, 0, message.time_ns)
+    return _OPERATOR(_VERSION, Command.SET_CLOCK, 0, 0, -1, tag, 0, message.time_ns)
+
+
+def block_account(message: messages.BlockAccount, account: int, tag: int, session: int = 0) -> bytes:
+    """The BLOCK_ACCOUNT command, of the member that the operator names."""
+    return _OPERATOR(_VERSION, Command.BLOCK_ACCOUNT, 0, message.member, -1, tag, 0, 0)
+
+
+def release_account(message: messages.ReleaseAccount, account: int, tag: int, session: int = 0) -> bytes:
+    """The RELEASE_ACCOUNT command."""
+    return _OPERATOR(_VERSION, Command.RELEASE_ACCOUNT, 0, message.member, -1, tag, 0, 0)
 
 
 def commands_from(packed: list[bytes]) -> Records:

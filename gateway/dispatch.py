@@ -22,7 +22,7 @@ from gateway import answers, codec, inquiries, messages
 from gateway.directory import Directory
 from gateway.errors import TEXTS, Refusal
 from gateway.market_data import MarketData
-from gateway.notation import time_text
+from gateway.notation import parse_id, time_text
 from gateway.private_stream import PrivateStreams
 from gateway.session import Session
 from gateway.trading import TradingDesk, rejection
@@ -81,6 +81,7 @@ class Dispatcher:
         self._settlement = settlement
         self._directory = directory
         self._spawn = spawn
+        self.on_broken: Callable[[Session, str], None] = _ignore  # ends one session, with a code
         self._open_to_all: tuple[Handler, ...] = (self._logon, self._ping)  # before logon
         self._handlers: dict[type, tuple[frozenset[str], Handler]] = self._table()
 
@@ -92,10 +93,13 @@ class Dispatcher:
             messages.ReplaceOrder: (TRADE, submit),
             messages.MassCancel: (TRADE, submit),
             messages.Pick: (TRADE, submit),
+            messages.CancelAllAfter: (TRADE, submit),
             messages.SetPhase: (OPERATE, submit),
             messages.SetReference: (OPERATE, submit),
             messages.RollDay: (OPERATE, submit),
             messages.SetClock: (OPERATE, submit),
+            messages.BlockAccount: (OPERATE, submit),
+            messages.ReleaseAccount: (OPERATE, submit),
             messages.OpenOrders: (OWN, self._ask),
             messages.Balances: (OWN, self._ask),
             messages.Lots: (OWN | {"warehouse"}, self._ask),
@@ -104,6 +108,10 @@ class Dispatcher:
             messages.Contracts: (OWN | {"settle"}, self._settle),
             messages.Entries: (OWN | {"settle"}, self._settle),
             messages.AddMember: (OPERATE, self._settle),
+            messages.BustTrade: (OPERATE, self._settle),
+            messages.ConfirmBust: (OPERATE, self._settle),
+            messages.RejectBust: (OPERATE, self._settle),
+            messages.Busts: (OPERATE, self._settle),
             messages.RegisterLot: (frozenset({"operate", "warehouse"}), self._settle),
             messages.Deposit: (frozenset({"settle"}), self._settle),
             messages.Withdraw: (frozenset({"settle"}), self._settle),
@@ -116,6 +124,8 @@ class Dispatcher:
     def receive(self, session: Session, frame: bytes, now_ns: int) -> None:
         """Handle one text frame that came at `now_ns`. Raises SessionOver when the connection must be
         closed."""
+        if session.ended:
+            return  # the socket is closing; an order would be of no session now, and outlive the connection
         session.heard = True
         message = None
         try:
@@ -133,8 +143,9 @@ class Dispatcher:
             self._refuse(session, refusal, request_id)
 
     def leave(self, session: Session) -> None:
-        """The connection is gone: nothing is sent to it any more."""
+        """The connection is gone: nothing is sent to it any more, and its session ends (semantics C7)."""
         session.ended = True
+        self._desk.end(session)
         self.market.leave(session.outbox)
         self.private.leave(session)
 
@@ -150,7 +161,21 @@ class Dispatcher:
     def _logon(self, session: Session, message: messages.Logon, now_ns: int) -> None:
         if not self._desk.available:
             raise Refusal("engine_unavailable")
-        session.outbox.send(codec.encode(session.logon(message, self._directory, now_ns)))
+        holder = session.prove(message, self._directory, now_ns)
+        if TRADE.isdisjoint(holder.scopes):
+            if message.take_over or message.cancel_on_disconnect != "off":
+                raise Refusal(
+                    "scope_missing", "$.take_over" if message.take_over else "$.cancel_on_disconnect"
+                )
+            session.outbox.send(codec.encode(session.begin(message, holder, now_ns)))
+        elif message.take_over:
+            number = parse_id(message.take_over, "$.take_over")
+            former = self._desk.holder_of(number, message.key)
+            self._desk.hand_over(former, session)
+            session.outbox.send(codec.encode(session.begin(message, holder, now_ns, number)))
+            self.on_broken(former, "taken_over")
+        else:
+            self._desk.start(session, message, holder, now_ns)
 
     def _subscribe(self, session: Session, message: messages.Subscribe, now_ns: int) -> None:
         if not self._desk.available:
@@ -224,7 +249,7 @@ class Dispatcher:
             member = member if message.member is None else message.member
             if member != session.member and "operate" not in session.scopes:
                 raise Refusal("scope_missing", "$.member")
-        request = inquiries.settlement_request(message, member)
+        request = inquiries.settlement_request(message, member, session.key)
         self._later(session, message.id, self._answer_settlement(session, message.id, request))
 
     async def _answer_settlement(self, session: Session, request_id: str, request: requests.Request) -> None:
@@ -286,6 +311,10 @@ class Dispatcher:
 
 # Settlement speaks in its own units; clients know the fields by these names.
 _FIELD_NAMES: Final = {"quantity_kg": "quantity", "amount_fen": "amount"}
+
+
+def _ignore(session: Session, code: str) -> None:
+    """Nobody listens."""
 
 
 def _chinese(failure: requests.Failure) -> str:

@@ -44,6 +44,7 @@ class Commands(Protocol):
 
     epoch: int
     sequence: int
+    number: int
     on_refused: Callable[[Records], None]
 
     def send(self, commands: Records) -> None:
@@ -128,7 +129,7 @@ class EngineFeed:
         self.sequence = link.sequence
         link.on_refused = self._desk.refuse
         self._link = link
-        self._desk.available = True
+        self._desk.open(link.number)
         log.info("engine connected", sequence=link.sequence, epoch=link.epoch)
         reading = asyncio.create_task(self._read(link, events))
         closed = asyncio.create_task(link.closed())

@@ -78,6 +78,9 @@ _FORM: Final = {
     "nothing_to_replace": Text(
         "name a new price, stop_price, quantity or leaves", "请至少填写新的价格、止损价或数量之一"
     ),
+    "timer_not_named": Text(
+        "give timeout_ms (0 stops the timer) or expire_at, exactly one", "请在timeout_ms与expire_at中填写其一"
+    ),
 }
 _SESSION: Final = {
     "logon_required": Text("log on first", "请先登录"),
@@ -99,6 +102,10 @@ _SESSION: Final = {
     ),
     "scope_missing": Text(
         "this key lacks the scope for the op; ask the operator for it", "此密钥没有该操作的权限,请联系运营方"
+    ),
+    "taken_over": Text(
+        "another logon of this key has taken the session over; nothing was canceled",
+        "同一密钥的另一次登录已接管本会话,订单未撤销",
     ),
     "too_many_in_flight": Text(
         "too many unanswered requests; wait for answers", "未应答请求过多,请等待应答", True
@@ -134,6 +141,17 @@ _REACH: Final = {
         "the listing named by `after` has ended; begin again without it", "after所指的挂牌已结束,请从头查询"
     ),
     "unknown_contract": Text("no contract of yours has this id", "没有此编号的合同"),
+    "bust_proposed": Text(
+        "the bust is proposed or confirmed already; confirm or reject that", "该撤销已提出或确认,请确认或驳回"
+    ),
+    "bust_not_proposed": Text("no proposal waits for this contract", "此合同没有待确认的撤销"),
+    "same_person": Text(
+        "another operator than the proposer must confirm", "须由提出人以外的另一位运营人员确认"
+    ),
+    "already_busted": Text("the trade was reversed already", "该成交已撤销"),
+    "contract_settled": Text(
+        "goods were released on the contract: it cannot be reversed", "合同已放货,不能撤销"
+    ),
     "internal_error": Text(
         "a fault in the gateway; it was logged, tell the operator", "网关内部错误,已记录,请联系运营方"
     ),

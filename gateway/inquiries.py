@@ -181,8 +181,8 @@ def _instrument(row: tuple[Any, ...]) -> answers.InstrumentState:
     )
 
 
-def settlement_request(message: messages.SettlementRequest, member: int) -> requests.Request:
-    """What settlement is asked for a client's message; its id is given by the link."""
+def settlement_request(message: messages.SettlementRequest, member: int, key: str) -> requests.Request:
+    """What settlement is asked for a client's message; its id is given by the link, `key` is who asks."""
     match message:
         case messages.AddMember():
             keys = tuple(requests.Key(key.public_key, key.scopes) for key in message.keys)
@@ -209,6 +209,16 @@ def settlement_request(message: messages.SettlementRequest, member: int) -> requ
             return requests.Contracts(id=0, member=member, after=after, limit=limit)
         case messages.Entries():
             return requests.Entries(id=0, contract=parse_id(message.contract, "$.contract"))
+        case messages.Busts():
+            return requests.Busts(id=0, after=parse_id(message.after, "$.after"), limit=message.limit + 1)
+    contract = parse_id(message.contract, "$.contract")
+    match message:
+        case messages.BustTrade():
+            return requests.ProposeBust(id=0, contract=contract, key=key, reason=message.reason)
+        case messages.ConfirmBust():
+            return requests.ConfirmBust(id=0, contract=contract, key=key)
+        case messages.RejectBust():
+            return requests.RejectBust(id=0, contract=contract, key=key)
 
 
 _LOT_FIELDS: Final = tuple(
@@ -230,6 +240,13 @@ def settlement_answer(
         shown, found = request.limit - 1, answer.contracts or ()
         contracts = [_contract(row) for row in found[:shown]]
         return answers.ContractsAnswer(id=request_id, contracts=contracts, more=len(found) > shown)
+    if isinstance(request, requests.Busts):
+        shown, rows = request.limit - 1, answer.busts or ()
+        return answers.BustsAnswer(
+            id=request_id, busts=[_bust(row) for row in rows[:shown]], more=len(rows) > shown
+        )
+    if answer.busts is not None:
+        return answers.BustNoted(id=request_id, bust=_bust(answer.busts[0]))
     assert answer.entries is not None
     return answers.EntriesAnswer(id=request_id, entries=[_entry(row) for row in answer.entries])
 
@@ -247,6 +264,17 @@ def _contract(row: requests.ContractRow) -> answers.Contract:
         state=row.state,
         traded_at=time_text(row.traded_ns),
         traded_at_ns=row.traded_ns,
+    )
+
+
+def _bust(row: requests.BustRow) -> answers.Bust:
+    return answers.Bust(
+        proposal=str(row.proposal),
+        contract=str(row.contract),
+        state=row.state,
+        reason=row.reason,
+        proposer=row.proposer,
+        decider=row.decider,
     )
 
 

@@ -37,7 +37,8 @@ _LEVEL_ROWS: Final = codec.record_struct(
     LEVEL, "sequence", "time_ns", "kind", "side", "price_fen_per_tonne", "quantity_kg", "orders"
 ).iter_unpack
 _ACCEPTED, _TRADE, _LEVEL = int(Event.ACCEPTED), int(Event.TRADE), int(Event.LEVEL)
-_STANDING: Final = {int(Event.REJECTED), int(Event.INDICATIVE)}  # what moves no book
+_BUSTED: Final = int(Event.TRADE_BUSTED)
+_STANDING: Final = {int(Event.REJECTED), int(Event.INDICATIVE), _BUSTED}  # what moves no book
 _AUCTIONS: Final = {int(Event.INDICATIVE): "indicative", int(Event.UNCROSSED): "uncrossed"}
 _DUPLICATE, _IN_AUCTION = int(Flag.DUPLICATE), int(Flag.IN_AUCTION)
 
@@ -250,6 +251,9 @@ class MarketData:
                 self._moved[instrument] = sequence
             if kind == _TRADE and ("trades", instrument) in self._subscribers:
                 trades.setdefault(instrument, []).append(_trade(row))
+            elif kind == _BUSTED and ("trades", instrument) in self._subscribers:
+                self._publish_trades(instrument, trades.pop(instrument, []))
+                self._publish_bust(instrument, _trade(row))
             elif kind in _AUCTIONS and ("indicative", instrument) in self._subscribers:
                 self._auctions[instrument] = auction = _auction(row)
                 self._publish(("indicative", instrument), codec.encode(auction))
@@ -311,7 +315,19 @@ class MarketData:
             self._best[book.instrument] = (best.bid, best.ask)
             self._publish(("bbo", book.instrument), codec.encode(best))
 
+    def _publish_bust(self, instrument: int, bust: pushes.PublicTrade) -> None:
+        """A trade is reversed: it is no trade of the instrument any more, newcomers never hear of it (E8)."""
+        recent = self._recent.get(instrument, deque())
+        for trade in [each for each in recent if each.match_id == bust.match_id]:
+            bust.side, bust.auction = trade.side, trade.auction  # the event does not say
+            recent.remove(trade)
+        code = codec.INSTRUMENT_CODES[instrument]
+        payload = codec.encode(pushes.Trades(type="busted", instrument=code, trades=[bust]))
+        self._publish(("trades", instrument), payload)
+
     def _publish_trades(self, instrument: int, batch: list[pushes.PublicTrade]) -> None:
+        if not batch:
+            return
         self._recent.setdefault(instrument, deque(maxlen=RECENT_TRADES_MAX)).extend(batch)
         update = pushes.Trades(type="update", instrument=codec.INSTRUMENT_CODES[instrument], trades=batch)
         self._publish(("trades", instrument), codec.encode(update))

@@ -14,6 +14,7 @@ PAGE_ROWS_MAX: Final = 1000  # of one answer: about 300 bytes each, far below OU
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 MemberNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+TimerMs = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]  # up to a day
 Name = Annotated[str, msgspec.Meta(max_length=256)]
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 RequestId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
@@ -22,6 +23,7 @@ OrderTypeName = Literal["limit", "market", "stop", "stop_limit", "market_to_limi
 TimeInForceName = Literal["day", "gtc", "at_open", "ioc", "fok", "gtd", "continuous_only"]
 SelfTradeName = Literal["cancel_newest", "cancel_oldest", "cancel_both", "decrement", "allow"]
 ModeName = Literal["book", "listed"]
+OnDisconnect = Literal["off", "session", "account"]
 Channel = Literal["depth", "bbo", "trades", "indicative", "private"]
 PhaseName = Literal["closed", "halted", "continuous", "pre_open", "auction", "no_cancel"]
 
@@ -39,6 +41,8 @@ class Logon(Request, tag="logon"):
     key: str
     timestamp_ns: Count
     signature: str
+    cancel_on_disconnect: OnDisconnect = "off"
+    take_over: str = ""
 
 
 class Ping(Request, tag="ping"):
@@ -62,6 +66,7 @@ class NewOrder(Request, tag="new_order"):
     post_only: bool = False
     self_trade_mode: SelfTradeName = "cancel_newest"
     expire_at: str = ""
+    keep_on_disconnect: bool = False
 
 
 class CancelOrder(Request, tag="cancel_order"):
@@ -83,10 +88,19 @@ class ReplaceOrder(Request, tag="replace_order"):
 
 
 class MassCancel(Request, tag="mass_cancel"):
-    """Cancel the member's live orders: all, or those of an instrument, of a side, of both (semantics C5)."""
+    """Cancel the member's live orders: all, or those of an instrument, a side, this session, or of each named
+    (semantics C5)."""
 
     instrument: str | None = None
     side: Side | None = None
+    this_session: bool = False
+
+
+class CancelAllAfter(Request, tag="cancel_all_after"):
+    """The dead-man timer: cancel this session's orders unless it is set again in time (semantics C7)."""
+
+    timeout_ms: TimerMs | None = None
+    expire_at: str = ""
 
 
 class Pick(Request, tag="pick"):
@@ -192,6 +206,32 @@ class Withdraw(Request, tag="withdraw"):
     reference: Name
 
 
+class BustTrade(Request, tag="bust_trade"):
+    """Propose to reverse a trade; another operator confirms (semantics E8). Repeatable."""
+
+    contract: str
+    reason: Name
+
+
+class ConfirmBust(Request, tag="confirm_bust"):
+    """Confirm what another operator proposed: the trade is reversed. Repeatable."""
+
+    contract: str
+
+
+class RejectBust(Request, tag="reject_bust"):
+    """Drop a proposal, also one's own."""
+
+    contract: str
+
+
+class Busts(Request, tag="busts"):
+    """The proposals after one, with what became of them, oldest first."""
+
+    after: str = "0"
+    limit: PageLimit = 100
+
+
 class SetPhase(Request, tag="set_phase"):
     """Move one instrument, or all, to a phase (semantics E1)."""
 
@@ -214,6 +254,19 @@ class SetClock(Request, tag="set_clock"):
     """Move a stepped clock forward."""
 
     time_ns: Count
+
+
+class BlockAccount(Request, tag="block_account"):
+    """The kill switch: cancel the member's orders, then refuse new ones until it is released (semantics
+    C6)."""
+
+    member: MemberNumber
+
+
+class ReleaseAccount(Request, tag="release_account"):
+    """The member may enter orders again."""
+
+    member: MemberNumber
 
 
 class ResumeFrom(msgspec.Struct, forbid_unknown_fields=True):
@@ -239,9 +292,10 @@ class Unsubscribe(Request, tag="unsubscribe"):
     instruments: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
 
 
-OrderRequest = NewOrder | CancelOrder | ReplaceOrder | MassCancel | Pick
-OperatorRequest = SetPhase | SetReference | RollDay | SetClock
+OrderRequest = NewOrder | CancelOrder | ReplaceOrder | MassCancel | Pick | CancelAllAfter
+OperatorRequest = SetPhase | SetReference | RollDay | SetClock | BlockAccount | ReleaseAccount
 CommandRequest = OrderRequest | OperatorRequest
 QueryRequest = OpenOrders | Balances | Lots | Listings | Instruments
-SettlementRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries
+BustRequest = BustTrade | ConfirmBust | RejectBust | Busts
+SettlementRequest = AddMember | RegisterLot | Deposit | Withdraw | Contracts | Entries | BustRequest
 AnyRequest = Logon | Ping | CommandRequest | QueryRequest | SettlementRequest | Subscribe | Unsubscribe

@@ -19,6 +19,7 @@ INTEGER_MAX: Final = 2**63 - 1
 TEXT_CHARACTERS_MAX: Final = 24  # longer than any permitted number
 CACHE_ENTRIES_MAX: Final = 4096  # prices and quantities repeat; each cache is bounded by this
 NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 

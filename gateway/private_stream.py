@@ -31,7 +31,8 @@ _CHANGES: Final[dict[int, Any]] = {
 _CASH_KINDS: Final = {int(Event.ACCOUNT_OPENED), int(Event.DEPOSITED), int(Event.WITHDRAWN)}
 _LOT_KINDS: Final = {int(Event.LOT_REGISTERED), int(Event.LOT_WITHDRAWN)}
 _TRADE, _PREVENTED = int(Event.TRADE), int(Event.PREVENTED)
-_PAIRS: Final = (_TRADE, _PREVENTED)  # the kinds that concern two orders
+_BUSTED: Final = int(Event.TRADE_BUSTED)
+_PAIRS: Final = (_TRADE, _PREVENTED, _BUSTED)  # the kinds that concern two accounts
 _CANCELED, _REFRESHED = int(Event.CANCELED), int(Event.REFRESHED)
 _IN_AUCTION: Final = int(Flag.IN_AUCTION)
 _EVENT_NAMES: Final = {int(kind): wire_name(kind) for kind in Event}
@@ -98,11 +99,12 @@ def _status(kind: int, quantity_kg: int, cum_kg: int) -> Any:
 
 
 def _pair(row: tuple[Any, ...]) -> list[Change]:
-    """What two orders met for, once from each side: the incoming one's, then the resting one's."""
+    """What two orders met for, once from each side: the incoming one's, then the resting one's; of a bust the
+    buyer's, then the seller's."""
     (_, _, kind, side, flags, _, account, counter_account, account_sequence, counter_sequence, order_id,
      counter_order_id, _, _, _, leaves_kg, counter_leaves_kg, _) = row  # fmt: skip
     roles = ("auction", "auction") if flags & _IN_AUCTION else ("taker", "maker")
-    tell = _fill if kind == _TRADE else _prevention
+    tell = _TELLERS[kind]
     incoming = tell(row, roles[0], side, account, account_sequence, order_id, leaves_kg, counter_account)
     resting = tell(
         row,
@@ -155,6 +157,36 @@ def _fill(
     )  # fmt: skip
 
 
+def _bust(
+    row: tuple[Any, ...],
+    role: Any,
+    side: int,
+    account: int,
+    account_sequence: int,
+    order_id: int,
+    leaves_kg: int,
+    counterparty: int,
+) -> Change:
+    (sequence, time_ns, _, _, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _,
+     lot) = row  # fmt: skip
+    return account, account_sequence, pushes.BustEvent(
+        member=account,
+        account_sequence=account_sequence,
+        sequence=sequence,
+        time=time_text(time_ns),
+        time_ns=time_ns,
+        match_id=str(match_id),
+        instrument=codec.INSTRUMENT_CODES[instrument],
+        side=codec.SIDES[side],
+        price=money_text(price),
+        quantity=tonnes_text(quantity_kg),
+        amount=money_text(int(amount_fen(price, quantity_kg))),
+        fee=money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE))),
+        lot=str(lot),
+        counterparty=counterparty,
+    )  # fmt: skip
+
+
 def _prevention(
     row: tuple[Any, ...],
     role: Any,
@@ -182,6 +214,9 @@ def _prevention(
         leaves=tonnes_text(leaves_kg),
         lot=str(lot) if side == Side.SELL else "",
     )  # fmt: skip
+
+
+_TELLERS: Final = {_TRADE: _fill, _PREVENTED: _prevention, _BUSTED: _bust}
 
 
 def _cash_change(row: tuple[Any, ...]) -> Change:

@@ -101,9 +101,10 @@ class PublicTrade(msgspec.Struct, kw_only=True):
 
 
 class Trades(msgspec.Struct, kw_only=True, tag_field="channel", tag="trades"):
-    """Trades of an instrument; a snapshot repeats the latest that this gateway has seen, oldest first."""
+    """Trades of an instrument; a snapshot repeats the latest that this gateway has seen, oldest first; what
+    is busted was told before and is reversed (semantics E8)."""
 
-    type: Literal["snapshot", "update"]
+    type: Literal["snapshot", "update", "busted"]
     instrument: str
     trades: list[PublicTrade]
 
@@ -151,6 +152,20 @@ class FillEvent(PrivateEvent, tag="fill", kw_only=True):
     price: str
     quantity: str
     leaves: str
+    amount: str
+    fee: str
+    lot: str
+    counterparty: int
+
+
+class BustEvent(PrivateEvent, tag="busted", kw_only=True):
+    """A trade of the member was reversed: money, fees and goods went back, orders stand (semantics E8)."""
+
+    match_id: str
+    instrument: str
+    side: Side
+    price: str
+    quantity: str
     amount: str
     fee: str
     lot: str

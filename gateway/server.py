@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import itertools
-import random
 import socket
 from collections.abc import Callable, Coroutine
 from time import time_ns
@@ -92,12 +91,12 @@ class Connection:
 class Gateway:
     """One worker: its sessions, its links, its timers. The composition root of the package."""
 
-    def __init__(self, config: Config, connector: Connector | None = None, number: int | None = None) -> None:
-        """Wire the parts; `number` tells this worker's requests from others' and is drawn when not given."""
+    def __init__(self, config: Config, connector: Connector | None = None) -> None:
+        """Wire the parts."""
         location = config.location
         self.config = config
         self.directory = Directory()
-        self.desk = TradingDesk(number or random.SystemRandom().randrange(1, 1 << 16))
+        self.desk = TradingDesk()
         self.feed = EngineFeed(
             connector or SocketConnector(location.engine_commands, location.engine_events), self.desk
         )
@@ -108,7 +107,7 @@ class Gateway:
         self.feed.dispatcher = self.dispatcher
         self.feed.on_batch = self._events_came
         self.feed.on_lost = self._engine_lost
-        self.feed.on_broken = self._session_broken
+        self.feed.on_broken = self.dispatcher.on_broken = self._session_broken
         self.port = 0
         self._connections: dict[Session, Connection] = {}
         self._last_left = asyncio.Event()
@@ -196,7 +195,7 @@ class Gateway:
             self._connections.pop(session, None)
             if not self._connections:
                 self._last_left.set()
-            self.dispatcher.leave(session)
+            self._leave(session)
 
     async def _serve(self, connection: Connection) -> None:
         receive, dispatch = connection.socket.receive, self.dispatcher.receive
@@ -252,9 +251,15 @@ class Gateway:
         """Say why and close."""
         if not connection.ending:
             connection.ending = True
-            self.dispatcher.leave(connection.session)
+            self._leave(connection.session)
             self._announce_error(connection, code)
             self._spawn(self._close(connection, close_code, code))
+
+    def _leave(self, session: Session) -> None:
+        """The connection is gone; the end of its session goes to the engine in this turn."""
+        self.dispatcher.leave(session)
+        if not self._flush_due:
+            self._schedule_flush()
 
     def _announce_error(self, connection: Connection, code: str) -> None:
         connection.outbox.send(codec.encode(pushes.Failed(error=error_of(code))))

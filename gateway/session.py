@@ -3,17 +3,18 @@
 Law: before logon nothing but `logon` and `ping` is looked at; afterwards every request is checked against
 the key's scopes. The challenge is one nonce per connection, so a recorded logon is of no use anywhere else.
 
-    hello (nonce) --> logon: signature over canonical_text --> scopes of the key --> requests
+    hello (nonce) --> logon: signature over canonical_text --> the key's holder --> (trade: the engine starts
+    a session, whose number every order carries) --> requests
 """
 
 import secrets
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway import answers, messages, pushes
-from gateway.directory import Directory
+from gateway.directory import Directory, Holder
 from gateway.errors import Refusal
 from gateway.notation import NS_PER_S, time_text
 from gateway.outbox import Outbox
@@ -36,12 +37,16 @@ def connection_of(nonce: str) -> str:
     return nonce.partition(":")[0]
 
 
-def signed_logon(seed: bytes, nonce: str, timestamp_ns: int, request_id: str = "logon") -> messages.Logon:
-    """The logon message of the holder of a private key (32 bytes of seed)."""
+def signed_logon(
+    seed: bytes, nonce: str, timestamp_ns: int, request_id: str = "logon", **options: Any
+) -> messages.Logon:
+    """The logon message of the holder of a private key (32 bytes of seed); `options`: its other fields."""
     key = Ed25519PrivateKey.from_private_bytes(seed)
     signature = key.sign(canonical_text(nonce, timestamp_ns, connection_of(nonce)))
     public_key = key.public_key().public_bytes_raw().hex()
-    return messages.Logon(id=request_id, key=public_key, timestamp_ns=timestamp_ns, signature=signature.hex())
+    return messages.Logon(
+        id=request_id, key=public_key, timestamp_ns=timestamp_ns, signature=signature.hex(), **options
+    )
 
 
 class Session:
@@ -52,11 +57,15 @@ class Session:
         "ended",
         "heard",
         "in_flight",
+        "key",
         "member",
         "nonce",
+        "number",
+        "on_disconnect",
         "outbox",
         "received_bytes",
         "scopes",
+        "starting",
     )
 
     def __init__(self, connection_id: str, outbox: Outbox) -> None:
@@ -64,7 +73,11 @@ class Session:
         self.nonce = f"{connection_id}:{secrets.token_hex(NONCE_BYTES)}"
         self.outbox = outbox
         self.member = -1  # the engine account; -1 until logon
+        self.key = ""  # the public key that logged on: the person, where two are needed
         self.scopes: frozenset[str] = frozenset()
+        self.number = 0  # of the engine's session; 0: none, its key does not trade
+        self.on_disconnect: messages.OnDisconnect = "off"
+        self.starting: Holder | None = None  # proven, and waiting for the engine to start the session
         self.in_flight = 0
         self.received_bytes = 0  # before logon
         self.heard = True  # since the last heartbeat
@@ -91,9 +104,10 @@ class Session:
         if self.received_bytes > LOGON_BYTES_MAX:
             raise Refusal("too_much_before_logon")
 
-    def logon(self, message: messages.Logon, directory: Directory, now_ns: int) -> answers.LoggedOn:
-        """Make the session the key's member. Raises Refusal and changes nothing when any proof is missing."""
-        if self.logged_on:
+    def prove(self, message: messages.Logon, directory: Directory, now_ns: int) -> Holder:
+        """Whose key it is, which signed this connection's challenge; changes nothing. Raises Refusal when
+        any proof is missing."""
+        if self.logged_on or self.starting is not None:
             raise Refusal("already_logged_on")
         if abs(message.timestamp_ns - now_ns) > TIMESTAMP_TOLERANCE_NS:
             raise Refusal("stale_timestamp", "$.timestamp_ns")
@@ -103,13 +117,23 @@ class Session:
         if holder is None:  # an old copy cannot know of the newest keys
             raise Refusal("unknown_key", "$.key") if directory.current else Refusal("directory_unavailable")
         _verify(message, self.nonce, self.connection_id)
+        return holder
+
+    def begin(
+        self, message: messages.Logon, holder: Holder, now_ns: int, number: int = 0
+    ) -> answers.LoggedOn:
+        """Be the holder's from now on, as the engine's session `number`."""
+        self.starting = None
         self.member, self.scopes = holder.member.member, holder.scopes
+        self.key, self.number = message.key.lower(), number
         return answers.LoggedOn(
             id=message.id,
             member=self.member,
             code=holder.member.code,
             name=holder.member.name,
             scopes=tuple(sorted(self.scopes)),
+            session=str(number) if number else "",
+            cancel_on_disconnect=self.on_disconnect,
             in_flight_max=IN_FLIGHT_MAX,
             server_time=time_text(now_ns),
             server_time_ns=now_ns,

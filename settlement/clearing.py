@@ -2,6 +2,7 @@
 
     EVENT array ─▶ check order ─▶ fills ─▶ contracts, transitions, P2, P3, goods LISTED -> CONTRACT
                                ├▶ cash ──▶ P0
+                               ├▶ busts ─▶ transitions, P14, R2, goods CONTRACT -> FREE
                                ├▶ lots, sell orders, preventions ─▶ G1..G4 (RECEIPT, FREE, LISTED)
                                └▶ answers to the outbox, accounts and lots that are new
 
@@ -19,16 +20,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engine import money as untyped_money
-from engine.instruments import Instrument, load_instruments
-from engine.records import CASH, INSTRUMENT_TERMS, LOT, ORDER, TRADE, Records, joined, select
+from engine.instruments import load_instruments
+from engine.records import CASH, LOT, ORDER, TRADE, Records, select
 from engine.vocabulary import Event, Flag, Side
 from settlement import rows
-from settlement.contracts import State, path_at_fill, text_hashes
+from settlement.contracts import State, path_at_fill
+from settlement.fills import Fills, Terms
 from settlement.ledger import (
     INDEX_MAX,
     SEQUENCE_LAST_BOOKED,
-    VAT_ON_FEE_PERCENT,
     Deltas,
     Entries,
     Goods,
@@ -41,16 +41,9 @@ from settlement.ledger import (
     join,
 )
 
-# Its functions read the same for ints, arrays and kernels, which no type says.
-money: Any = untyped_money
-
 Mask = npt.NDArray[np.bool_]
 
-FIRST_ATTEMPT: Final = 1
 CHAIN_START: Final = bytes(32)
-
-# The legs of a fill, in the order of their entries (domain 4 P2, then P3).
-BUYER_DEPOSIT, BUYER_FEE, BUYER_VAT, SELLER_FEE, SELLER_VAT, SELLER_DEPOSIT, ESCROW, BALANCE = range(8)
 
 
 class ClearingFault(Exception):
@@ -70,21 +63,6 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a fill costs, per instrument number: basis points of deposit, fen per tonne of fee."""
-
-    buyer_deposit_bp: Int64s
-    seller_deposit_bp: Int64s
-    fee_fen_per_tonne: Int64s
-
-    @classmethod
-    def of(cls, instruments: tuple[Instrument, ...]) -> "Terms":
-        """The terms under which the instruments are defined in the engine."""
-        terms = joined([instrument.terms() for instrument in instruments]).view(INSTRUMENT_TERMS)
-        return cls(*(terms[name].astype(np.int64) for name in cls.__annotations__))
-
-
-@dataclass(frozen=True)
 class Outcomes:
     """What the engine answered to commands of the outbox, in rising order of their numbers."""
 
@@ -92,6 +70,14 @@ class Outcomes:
     applied: Mask
     reason: Int64s
     sequence: Int64s
+
+
+class Busted(NamedTuple):
+    """Trades that were reversed: which contracts, on whose command, and where their entries begin."""
+
+    contract: Int64s
+    outbox: Int64s
+    first_entry: Int64s
 
 
 @dataclass(frozen=True)
@@ -109,6 +95,7 @@ class Batch:
     goods_deltas: Deltas
     new_members: Int64s
     new_lots: Int64s
+    busted: Busted
     outcomes: Outcomes
 
 
@@ -124,20 +111,26 @@ def clear(events: Records, before: Position, epoch: int, terms: Terms) -> Batch:
     is_trade = kind == Event.TRADE
     fills = Fills.of(select(events, is_trade).view(TRADE), terms)
     others = select(events, ~is_trade)
-    money_entries = join([part for part in (fills.money(), _cash(others)) if len(part.entry)])
-    goods_entries = join([part for part in (fills.goods(), *_goods(others)) if len(part.entry)])
+    busts = Fills.of(select(events, kind == Event.TRADE_BUSTED).view(TRADE), terms)
+    money_parts = (fills.money(), busts.money_back(), _cash(others))
+    goods_parts = (fills.goods(), busts.goods_back(), *_goods(others))
+    money_entries = join([part for part in money_parts if len(part.entry)])
+    goods_entries = join([part for part in goods_parts if len(part.entry)])
     return Batch(
         before=before,
         after=Position(int(events["sequence"][-1]), epoch, sha256(before.chain + events.tobytes()).digest()),
         events=len(events),
         contracts=fills.contracts(),
-        transitions=fills.transitions(),
+        transitions=rows.TRANSITION.joined(
+            fills.transitions(path_at_fill()), busts.transitions((State.BUSTED,))
+        ),
         money=_rows(rows.MONEY_ENTRY, "amount_fen", money_entries),
         goods=_rows(rows.GOODS_ENTRY, "quantity_kg", goods_entries),
         money_deltas=deltas(money_entries),
         goods_deltas=deltas(goods_entries),
         new_members=_accounts_opened(others),
         new_lots=_lots_registered(others),
+        busted=_busted(busts),
         outcomes=_outcomes(others),
     )
 
@@ -165,120 +158,6 @@ def check_order(events: Records, before: Position) -> None:
             f"the ledger books commands up to {SEQUENCE_LAST_BOOKED}, the engine is at {sequence[-1]}: "
             "begin a new exchange from the closing balances; nothing is lost, the engine keeps its events"
         )
-
-
-@dataclass(frozen=True)
-class Fills:
-    """The fills of a batch as columns, with what each costs (domain 4 P2, domain 5)."""
-
-    trades: Records
-    number: Int64s  # entry number of the fill's first leg
-    buyer: Int64s
-    seller: Int64s
-    lot: Int64s
-    amount_fen: Int64s
-    buyer_deposit_fen: Int64s
-    seller_deposit_fen: Int64s
-    buyer_fee_fen: Int64s
-    seller_fee_fen: Int64s
-
-    @classmethod
-    def of(cls, trades: Records, terms: Terms) -> "Fills":
-        """The parties and the charges of TRADE events."""
-        buys = trades["side"] == Side.BUY  # the incoming order's
-        incoming, resting = trades["account"].astype(np.int64), trades["counter_account"].astype(np.int64)
-        quantity = trades["quantity_kg"]
-        amount = money.amount_fen(trades["price_fen_per_tonne"], quantity)
-        instrument = trades["instrument"]
-        fee = money.fee_fen(quantity, terms.fee_fen_per_tonne[instrument])
-        return cls(
-            trades=trades,
-            number=entry_number(trades["sequence"], trades["index"].astype(np.int64), 0),
-            buyer=np.where(buys, incoming, resting),
-            seller=np.where(buys, resting, incoming),
-            lot=trades["lot"].copy(),
-            amount_fen=amount,
-            buyer_deposit_fen=money.deposit_fen(amount, terms.buyer_deposit_bp[instrument]),
-            seller_deposit_fen=money.deposit_fen(amount, terms.seller_deposit_bp[instrument]),
-            buyer_fee_fen=fee,
-            seller_fee_fen=fee,
-        )
-
-    def contracts(self) -> Records:
-        """One contract per fill, already PAID, with the hash of its text (domain 3, transitions 1-3)."""
-        trades, buys = self.trades, self.trades["side"] == Side.BUY
-        incoming, resting = trades["order_id"], trades["counter_order_id"]
-        terms: dict[str, Any] = {
-            "contract": trades["match_id"],
-            "traded_ns": trades["time_ns"],
-            "instrument": trades["instrument"],
-            "lot": self.lot,
-            "buyer": self.buyer,
-            "seller": self.seller,
-            "buyer_order": np.where(buys, incoming, resting),
-            "seller_order": np.where(buys, resting, incoming),
-            "price_fen_per_tonne": trades["price_fen_per_tonne"],
-            "quantity_kg": trades["quantity_kg"],
-            "amount_fen": self.amount_fen,
-            "buyer_deposit_fen": self.buyer_deposit_fen,
-            "seller_deposit_fen": self.seller_deposit_fen,
-            "buyer_fee_fen": self.buyer_fee_fen,
-            "seller_fee_fen": self.seller_fee_fen,
-        }
-        hashes = text_hashes(terms, len(trades))
-        return rows.CONTRACT.rows(
-            len(trades), fill=self.number, state=path_at_fill()[-1], terms_sha256=hashes, **terms
-        )
-
-    def transitions(self) -> Records:
-        """The states that each contract has entered, one row each."""
-        path = np.array(path_at_fill())
-        return rows.TRANSITION.rows(
-            len(self.trades) * len(path),
-            contract=np.repeat(self.trades["match_id"], len(path)),
-            entered_ns=np.repeat(self.trades["time_ns"], len(path)),
-            state=np.tile(path, len(self.trades)),
-            attempt=FIRST_ATTEMPT,
-        )
-
-    def money(self) -> Entries:
-        """P2 and P3 of every fill: deposit and fees out of TRADING, the amount into the buyer's ESCROW."""
-        net_buyer = money.net_of_vat_fen(self.buyer_fee_fen, VAT_ON_FEE_PERCENT)
-        net_seller = money.net_of_vat_fen(self.seller_fee_fen, VAT_ON_FEE_PERCENT)
-        buyer, seller = account(self.buyer, Money.TRADING), account(self.seller, Money.TRADING)
-        deposit, escrow = account(self.buyer, Money.DEPOSIT), account(self.buyer, Money.ESCROW)
-        fee, vat = account(0, Money.FEE), account(0, Money.FEE_VAT)
-        p2, p3 = Posting.P2, Posting.P3
-        return self._legs(
-            (BUYER_DEPOSIT, p2, buyer, deposit, self.buyer_deposit_fen),
-            (BUYER_FEE, p2, buyer, fee, net_buyer),
-            (BUYER_VAT, p2, buyer, vat, self.buyer_fee_fen - net_buyer),
-            (SELLER_FEE, p2, seller, fee, net_seller),
-            (SELLER_VAT, p2, seller, vat, self.seller_fee_fen - net_seller),
-            (SELLER_DEPOSIT, p2, seller, account(self.seller, Money.DEPOSIT), self.seller_deposit_fen),
-            (ESCROW, p3, deposit, escrow, self.buyer_deposit_fen),
-            (BALANCE, p3, buyer, escrow, self.amount_fen - self.buyer_deposit_fen),
-        )
-
-    def goods(self) -> Entries:
-        """P2's goods: LISTED -> CONTRACT of the seller's lot."""
-        listed, contract = account(self.lot, Goods.LISTED), account(self.lot, Goods.CONTRACT)
-        return self._legs((0, Posting.P2, listed, contract, self.trades["quantity_kg"]))
-
-    def _legs(self, *legs: tuple[int, Posting, Any, Any, Int64s]) -> Entries:
-        """Entries, fill by fill, from (leg, posting, debit, credit, amount); amounts of 0 fall out."""
-        used = [leg for leg in legs if leg[4].any()]
-        shape = (len(self.trades), len(used))
-        columns = np.empty((6, *shape), np.int64)
-        for i, (leg, posting, debit, credit, amount) in enumerate(used):
-            columns[0, :, i] = self.number + leg
-            columns[1, :, i] = posting
-            columns[2, :, i] = self.trades["match_id"]
-            columns[3, :, i] = debit
-            columns[4, :, i] = credit
-            columns[5, :, i] = amount
-        flat = columns.reshape(6, -1)
-        return Entries(*(flat if flat[5].all() else flat[:, flat[5] != 0]))
 
 
 def _cash(events: Records) -> Entries:
@@ -349,15 +228,23 @@ def _lots_registered(events: Records) -> Int64s:
     return registered
 
 
+def _busted(busts: Fills) -> Busted:
+    """A bust's event has the trade's layout, without room for the outbox number: its tag is that number."""
+    trades = busts.trades
+    return Busted(trades["match_id"].copy(), trades["tag"].astype(np.int64), busts.number)
+
+
 def _outcomes(events: Records) -> Outcomes:
     """Answers to settlement's own commands: their tag is the outbox number, which no order's is."""
     cash = events.view(CASH)
     refused = (events["kind"] == Event.REJECTED) & (cash["tag"] == cash["outbox"].view(np.uint64))
-    applied = np.isin(events["kind"], (*range(Event.ACCOUNT_OPENED, Event.LOT_WITHDRAWN + 1),))
-    mine = (applied | refused) & (cash["outbox"] > 0)
+    busted = events["kind"] == Event.TRADE_BUSTED
+    number = np.where(busted, cash["tag"].astype(np.int64), cash["outbox"])
+    applied = np.isin(events["kind"], (*range(Event.ACCOUNT_OPENED, Event.LOT_WITHDRAWN + 1),)) | busted
+    mine = (applied | refused) & (number > 0)
     answers = cash[mine]
     return Outcomes(
-        number=answers["outbox"].copy(),
+        number=number[mine],
         applied=applied[mine],
         reason=answers["reason"].astype(np.int64),
         sequence=answers["sequence"].copy(),

@@ -48,7 +48,7 @@ class Continuity:
 
 def _counted(events: Records) -> tuple[Int64s, Int64s]:
     """(account, account sequence) of both parties of every event that has one, sorted by both."""
-    pairs = events.view(TRADE)[np.isin(events["kind"], (Event.TRADE, Event.PREVENTED))]
+    pairs = events.view(TRADE)[np.isin(events["kind"], (Event.TRADE, Event.PREVENTED, Event.TRADE_BUSTED))]
     account = np.concatenate([events["account"], pairs["counter_account"]]).astype(np.int64)
     sequence = np.concatenate([events["account_sequence"], pairs["counter_account_sequence"]])
     counted = (account > 0) & (sequence > 0)

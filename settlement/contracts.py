@@ -24,6 +24,7 @@ class State(IntEnum):
     MATCHED = 1
     CONFIRMED = 2
     PAID = 4
+    BUSTED = 32  # reversed by two operators before delivery (semantics E8); nothing follows
 
 
 TRANSITIONS: Final[Mapping[State | None, State]] = {
@@ -31,6 +32,7 @@ TRANSITIONS: Final[Mapping[State | None, State]] = {
     State.MATCHED: State.CONFIRMED,  # 2: the text and its hash
     State.CONFIRMED: State.PAID,  # 3: FULL_PAY; posting P3
 }
+BUSTABLE: Final = State.PAID  # with FULL_PAY the one state before DO_ISSUED that a contract is found in
 
 
 def path_at_fill() -> tuple[State, ...]:

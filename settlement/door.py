@@ -23,6 +23,8 @@ from engine.requests import (
     AddMember,
     Answer,
     AnyRequest,
+    Busts,
+    ConfirmBust,
     Contracts,
     Deposit,
     Directory,
@@ -30,9 +32,12 @@ from engine.requests import (
     Failure,
     LotRow,
     MemberRow,
+    ProposeBust,
     RegisterLot,
+    RejectBust,
     Withdraw,
 )
+from settlement.busts import BustDesk
 from settlement.clearing import Batch
 from settlement.reads import Reader
 from settlement.register import Refusal, Register
@@ -51,9 +56,10 @@ encode: Final = msgspec.json.Encoder().encode
 class Door:
     """Serves the socket; `posted` is to be called with every batch that stands in the books."""
 
-    def __init__(self, register: Register, reader: Reader) -> None:
-        """Answer from `register` and `reader`."""
+    def __init__(self, register: Register, busts: BustDesk, reader: Reader) -> None:
+        """Answer from `register`, `busts` and `reader`."""
         self._register = register
+        self._busts = busts
         self._reader = reader
         self._visitors: set[_Visitor] = set()
         self._server: asyncio.Server | None = None
@@ -157,6 +163,14 @@ class Door:
                 return Answer(id=request.id, contracts=rows)
             case Entries():
                 return Answer(id=request.id, entries=await self._reader.entries(request.contract))
+            case ProposeBust():
+                return await self._busts.propose(request)
+            case ConfirmBust():
+                return await self._busts.confirm(request)
+            case RejectBust():
+                return await self._busts.reject(request)
+            case Busts():
+                return await self._busts.proposals(request)
         raise AssertionError(request)
 
     async def _subscribe(self, visitor: "_Visitor", request_id: int) -> None:

@@ -65,15 +65,19 @@ PLATFORM_MEMBER: Final = 0
 
 
 class Posting(IntEnum):
-    """Which rule wrote an entry: P as in domain 4; G the moves of goods that have no number there."""
+    """Which rule wrote an entry: P as in domain 4; G the moves of goods that have no number there; R what
+    reverses a P that domain 4 gives no reverse for.
+    """
 
     P0 = 0  # money in or out
     P2 = 2  # fill
     P3 = 3  # payment
+    P14 = 14  # called off, by a bust: escrow and deposits to their payers, goods free
     G1 = 101  # goods registered
     G2 = 102  # listed by a sell order, or by one that was replaced by a larger
     G3 = 103  # free again: the order ended, shrank, or met its own
     G4 = 104  # taken back by their owner
+    R2 = 202  # the fees of a fill returned by its bust (semantics E8)
 
 
 class Entries(NamedTuple):

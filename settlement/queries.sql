@@ -39,6 +39,37 @@ UPDATE member SET refused = true WHERE outbox = ANY ($1::bigint[])
 -- name: refuse_lots
 UPDATE lot SET refused = true WHERE outbox = ANY ($1::bigint[])
 
+-- name: refuse_busts
+UPDATE bust SET state = 3 WHERE outbox = ANY ($1::bigint[])
+
+-- name: bust_contracts
+-- Proposal and contract in one statement; the command tag counts contracts that a proposal led here.
+WITH reversed AS (
+    UPDATE bust SET state = 2, first_entry = done.entry
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS done (contract, outbox, entry)
+    WHERE bust.outbox = done.outbox AND bust.contract = done.contract AND bust.state = 1
+    RETURNING bust.contract
+)
+UPDATE contract SET state = $5 FROM reversed WHERE contract.contract = reversed.contract AND contract.state = $4
+
+-- name: find_bust
+-- The proposal that waits, or was carried out; none where the engine refused it or it was dropped.
+SELECT proposal, contract, state, proposer, reason, coalesce(decider, '') AS decider, outbox
+FROM bust WHERE contract = $1 AND state < 3
+
+-- name: next_bust
+SELECT coalesce(max(proposal), 0) + 1 FROM bust
+
+-- name: add_bust
+INSERT INTO bust (proposal, contract, proposer, reason) VALUES ($1, $2, $3, $4)
+
+-- name: decide_bust
+UPDATE bust SET state = $2, decider = $3, outbox = $4, decided_at = now() WHERE proposal = $1 AND state = 0
+
+-- name: busts
+SELECT proposal, contract, state, proposer, reason, coalesce(decider, '') AS decider
+FROM bust WHERE proposal > $1 ORDER BY proposal LIMIT $2
+
 -- name: next_outbox_number
 UPDATE outbox_counter SET number = number + 1 RETURNING number
 
@@ -110,12 +141,17 @@ FROM (
 ) AS either ORDER BY contract LIMIT $2
 
 -- name: entries_of_contract
--- The fill's entries lie together behind its first number, so the key alone finds them.
-SELECT entry, posting, 'fen' AS unit, debit, credit, money_entry.amount_fen AS amount
-FROM money_entry JOIN contract USING (contract) WHERE contract = $1 AND entry BETWEEN fill AND fill + 15
+-- The entries of the fill, and of its bust, lie together behind their first numbers, so the key alone finds them.
+WITH origin AS (
+    SELECT fill AS first FROM contract WHERE contract = $1
+    UNION ALL
+    SELECT first_entry FROM bust WHERE contract = $1 AND state = 2
+)
+SELECT entry, posting, 'fen' AS unit, debit, credit, amount_fen AS amount
+FROM origin JOIN money_entry ON entry BETWEEN first AND first + 15
 UNION ALL
-SELECT entry, posting, 'kg', debit, credit, goods_entry.quantity_kg
-FROM goods_entry JOIN contract USING (contract) WHERE contract = $1 AND entry BETWEEN fill AND fill + 15
+SELECT entry, posting, 'kg', debit, credit, quantity_kg
+FROM origin JOIN goods_entry ON entry BETWEEN first AND first + 15
 ORDER BY 3, 1
 
 -- name: entries_of_accounts
@@ -189,45 +225,59 @@ SELECT lot.lot, quantity_kg FROM lot JOIN outbox ON outbox.number = lot.outbox W
 SELECT debit >> 8 AS lot, sum(quantity_kg)::bigint AS quantity_kg FROM goods_entry WHERE posting = 104 GROUP BY 1
 
 -- name: escrow_due
--- What the contracts say should stand in each buyer's ESCROW (paid, state 4) and in DEPOSIT (before that).
+-- What the contracts say should stand in each buyer's ESCROW (paid, state 4) and in DEPOSIT (before that). What was
+-- busted (state 32) has neither.
 SELECT buyer AS member,
        coalesce(sum(amount_fen) FILTER (WHERE state = 4), 0)::bigint AS escrow_fen,
        coalesce(sum(buyer_deposit_fen) FILTER (WHERE state < 4), 0)::bigint AS deposit_fen
 FROM contract GROUP BY buyer ORDER BY buyer
 
 -- name: seller_deposit_due
-SELECT seller AS member, coalesce(sum(seller_deposit_fen), 0)::bigint AS deposit_fen
+SELECT seller AS member, coalesce(sum(seller_deposit_fen) FILTER (WHERE state <> 32), 0)::bigint AS deposit_fen
 FROM contract GROUP BY seller ORDER BY seller
 
 -- name: bought_is_sold
--- Contracts whose goods entry is missing, doubled or of another weight, and goods entries of no contract.
+-- Contracts whose goods entry is missing, doubled or of another weight, and goods entries of no contract. What was
+-- busted (state 32) gave as much back (P14).
 SELECT coalesce(contract.contract, moved.contract) AS contract, coalesce(contract.quantity_kg, 0) AS bought,
-       coalesce(moved.kg, 0)::bigint AS sold
+       coalesce(moved.kg, 0)::bigint AS sold, coalesce(moved.back, 0)::bigint AS returned
 FROM contract FULL JOIN (
-    SELECT contract, sum(quantity_kg) AS kg FROM goods_entry WHERE posting = 2 GROUP BY contract
+    SELECT contract, sum(quantity_kg) FILTER (WHERE posting = 2) AS kg,
+           coalesce(sum(quantity_kg) FILTER (WHERE posting = 14), 0) AS back
+    FROM goods_entry WHERE posting IN (2, 14) GROUP BY contract
 ) AS moved USING (contract)
-WHERE contract.quantity_kg IS DISTINCT FROM moved.kg ORDER BY 1 LIMIT 20
+WHERE contract.quantity_kg IS DISTINCT FROM moved.kg
+   OR moved.back <> CASE WHEN state = 32 THEN contract.quantity_kg ELSE 0 END
+ORDER BY 1 LIMIT 20
 
 -- name: states_without_posting
--- Contracts whose P2 or P3 entries do not add up to their terms (P2: deposits and fees; P3: the amount), and the reverse.
+-- Contracts whose entries do not add up to their terms (P2: deposits and fees; P3: the amount; of a bust, state 32,
+-- P14: the amount and the seller's deposit; R2: the fees), and the reverse.
 SELECT coalesce(contract.contract, moved.contract) AS contract,
        coalesce(buyer_deposit_fen + seller_deposit_fen + buyer_fee_fen + seller_fee_fen
                 + CASE WHEN state >= 4 THEN amount_fen ELSE 0 END, 0)::bigint AS due_fen,
-       coalesce(p2 + p3, 0)::bigint AS posted_fen
+       coalesce(p2 + p3, 0)::bigint AS posted_fen, coalesce(p14 + r2, 0)::bigint AS returned_fen
 FROM contract FULL JOIN (
     SELECT contract, coalesce(sum(amount_fen) FILTER (WHERE posting = 2), 0) AS p2,
-           coalesce(sum(amount_fen) FILTER (WHERE posting = 3), 0) AS p3
+           coalesce(sum(amount_fen) FILTER (WHERE posting = 3), 0) AS p3,
+           coalesce(sum(amount_fen) FILTER (WHERE posting = 14), 0) AS p14,
+           coalesce(sum(amount_fen) FILTER (WHERE posting = 202), 0) AS r2
     FROM money_entry WHERE contract <> 0 GROUP BY contract
 ) AS moved USING (contract)
 WHERE contract.contract IS NULL OR moved.contract IS NULL
    OR p2 <> buyer_deposit_fen + seller_deposit_fen + buyer_fee_fen + seller_fee_fen
    OR p3 <> CASE WHEN state >= 4 THEN amount_fen ELSE 0 END
+   OR p14 <> CASE WHEN state = 32 THEN amount_fen + seller_deposit_fen ELSE 0 END
+   OR r2 <> CASE WHEN state = 32 THEN buyer_fee_fen + seller_fee_fen ELSE 0 END
 ORDER BY 1 LIMIT 20
 
 -- name: states_without_transition
--- Contracts that have not entered exactly the states up to the one they are in.
+-- Contracts that have not entered exactly the states up to the one they are in: the path $1 of a fill, which ends in
+-- $2, or that and BUSTED, $3.
 SELECT coalesce(contract.contract, entered.contract) AS contract, state, entered.states::text AS states
 FROM contract FULL JOIN (
     SELECT contract, array_agg(state ORDER BY state) AS states FROM contract_transition GROUP BY contract
 ) AS entered USING (contract)
-WHERE entered.states IS DISTINCT FROM $1::smallint[] OR state IS DISTINCT FROM $2 ORDER BY 1 LIMIT 20
+WHERE (entered.states IS DISTINCT FROM $1::smallint[] OR state IS DISTINCT FROM $2)
+  AND (entered.states IS DISTINCT FROM $1::smallint[] || $3::smallint OR state IS DISTINCT FROM $3::smallint)
+ORDER BY 1 LIMIT 20

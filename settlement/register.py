@@ -74,7 +74,7 @@ class Register:
                 member, number = known["member"], known["outbox"]
             else:
                 member, number = await _insert_member(connection, request)
-        await self._until_applied(number)
+        await until_applied(self._outbox, number, self._answer_s)
         return Answer(id=request.id, member=member)
 
     async def register_lot(self, request: RegisterLot) -> Answer:
@@ -91,7 +91,7 @@ class Register:
                     raise Refusal("receipt_registered", message, "receipt")
             else:
                 lot, number = await _insert_lot(connection, request, instrument)
-        await self._until_applied(number)
+        await until_applied(self._outbox, number, self._answer_s)
         return Answer(id=request.id, lot=lot)
 
     async def deposit(self, request: Deposit) -> Answer:
@@ -103,7 +103,7 @@ class Register:
         return await self._bank_order(request, Command.WITHDRAW, -request.amount_fen)
 
     async def _bank_order(self, request: Deposit | Withdraw, kind: Command, amount_fen: int) -> Answer:
-        _check_text("reference", request.reference, REFERENCE_MAX)
+        check_text("reference", request.reference, REFERENCE_MAX)
         _check_range("amount_fen", request.amount_fen, AMOUNT_MAX_FEN)
         async with self._connection.transaction() as connection:
             await connection.fetchval(QUERIES["last_outbox_number"])
@@ -123,23 +123,8 @@ class Register:
                 )
             else:
                 number = known["outbox"]
-        answered = await self._until_applied(number)
+        answered = await until_applied(self._outbox, number, self._answer_s)
         return Answer(id=request.id, sequence=answered.sequence)
-
-    async def _until_applied(self, number: int) -> Answered:
-        """Wait until the engine's answer stands in the books. Raises Refusal if it is no or late."""
-        self._outbox.notice()
-        answered = await self._outbox.answer(number, self._answer_s)
-        if answered is None:
-            raise Refusal(
-                "engine_unavailable",
-                "the request is kept and will be carried out; repeat it to learn the outcome",
-                retry=True,
-            )
-        if not answered.applied:
-            code = wire_name(Reason(answered.reason))
-            raise Refusal(code, f"the engine refused: {code.replace('_', ' ')}")
-        return answered
 
     def _check_lot(self, request: RegisterLot) -> Instrument:
         """Raise Refusal unless the lot's description is sound; return its instrument."""
@@ -148,7 +133,7 @@ class Register:
             raise Refusal("unknown_instrument", f"no instrument {request.instrument!r}", "instrument")
         if request.warehouse not in self._warehouses:
             raise Refusal("unknown_warehouse", f"no warehouse {request.warehouse!r}", "warehouse")
-        _check_text("receipt", request.receipt, REFERENCE_MAX)
+        check_text("receipt", request.receipt, REFERENCE_MAX)
         _check_range("units", request.units, UNITS_MAX)
         _check_range("quantity_kg", request.quantity_kg, QUANTITY_MAX_KG)
         expected_kg = request.units * instrument.unit_weight_kg
@@ -159,19 +144,35 @@ class Register:
                 "quantity_kg",
             )
         for field in ("heat", "piece"):
-            _check_text(field, getattr(request, field), REFERENCE_MAX, empty=True)
-        _check_text("remark", request.remark, REMARK_MAX, empty=True)
+            check_text(field, getattr(request, field), REFERENCE_MAX, empty=True)
+        check_text("remark", request.remark, REMARK_MAX, empty=True)
         if not SHA256_HEX.fullmatch(request.certificate_sha256):
             raise Refusal("invalid_value", "send 64 lower-case hex digits", "certificate_sha256")
         _production_date(request)
         return instrument
 
 
+async def until_applied(outbox: Outbox, number: int, seconds: float) -> Answered:
+    """Wait until the engine's answer stands in the books. Raises Refusal if it is no or late."""
+    outbox.notice()
+    answered = await outbox.answer(number, seconds)
+    if answered is None:
+        raise Refusal(
+            "engine_unavailable",
+            "the request is kept and will be carried out; repeat it to learn the outcome",
+            retry=True,
+        )
+    if not answered.applied:
+        code = wire_name(Reason(answered.reason))
+        raise Refusal(code, f"the engine refused: {code.replace('_', ' ')}")
+    return answered
+
+
 def _check_member(request: AddMember) -> None:
     """Raise Refusal unless the request is well formed."""
     if not CODE.fullmatch(request.code):
         raise Refusal("invalid_value", "a code is 1-32 characters of a-z 0-9 - _", "code")
-    _check_text("name", request.name, NAME_MAX)
+    check_text("name", request.name, NAME_MAX)
     if len(request.keys) > KEYS_MAX:
         raise Refusal("invalid_value", f"a member has at most {KEYS_MAX} keys", "keys")
     if any(not PUBLIC_KEY.fullmatch(key.public_key) or not key.scopes for key in request.keys):
@@ -180,7 +181,7 @@ def _check_member(request: AddMember) -> None:
         raise Refusal("key_exists", "the same key stands twice", "keys")
 
 
-def _check_text(field: str, value: str, longest: int, *, empty: bool = False) -> None:
+def check_text(field: str, value: str, longest: int, *, empty: bool = False) -> None:
     """Raise Refusal unless the text is printable and of permitted length."""
     if not (empty or value.strip()) or len(value) > longest or not value.isprintable():
         raise Refusal("invalid_value", f"{field} is 1-{longest} printable characters", field)

@@ -15,6 +15,7 @@ import structlog
 from engine.frames import LinkDownError
 from engine.link import SETTLEMENT, CommandLink, EventLink
 from engine.location import Location, lock_folder
+from settlement.busts import BustDesk
 from settlement.clearing import Batch, default_terms
 from settlement.database import DatabaseUnavailableError, check_server, wait_until_ready
 from settlement.door import Door
@@ -46,7 +47,8 @@ class Service:
         self._dsn = dsn
         self._store = Store(dsn, dial)
         self.outbox = Outbox(sending, self._command_link)
-        self.door = Door(Register(registering, self.outbox), Reader(reading))
+        busts = BustDesk(registering, self.outbox)
+        self.door = Door(Register(registering, self.outbox), busts, Reader(reading))
         self.settler = Settler(self._store, self._event_link, default_terms(), self._posted, self._doubted)
         self._events: EventLink | None = None
         self._told_s = 0.0  # the loop's time at which the engine was last told the cursor

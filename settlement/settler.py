@@ -17,8 +17,9 @@ import numpy as np
 import structlog
 
 from engine.records import Records, joined
-from settlement.clearing import Batch, Position, Terms, clear
+from settlement.clearing import Batch, Position, clear
 from settlement.continuity import Continuity
+from settlement.fills import Terms
 from settlement.store import DatabaseDown, Store
 
 BATCH_COMMANDS_MAX: Final = 1000

@@ -21,7 +21,8 @@ import numpy as np
 
 from engine.records import Records
 from settlement import rows
-from settlement.clearing import Batch, Outcomes, Position
+from settlement.clearing import Batch, Busted, Outcomes, Position
+from settlement.contracts import BUSTABLE, State
 from settlement.ledger import LOT_GOODS, MEMBER_MONEY, Deltas, Int64s, account
 from settlement.queries import QUERIES
 
@@ -142,6 +143,7 @@ class Store:
             await _open(connection, "open_goods_accounts", batch.new_lots, LOT_GOODS)
             await _move(connection, "move_money_balances", batch.money_deltas)
             await _move(connection, "move_goods_balances", batch.goods_deltas)
+            await _bust(connection, batch.busted)
             await _answer(connection, batch.outcomes)
             await _move_cursor(connection, batch)
 
@@ -177,6 +179,19 @@ async def _move(connection: Any, query: str, deltas: Deltas) -> None:
             )
 
 
+async def _bust(connection: Any, busted: Busted) -> None:
+    """The contracts that were reversed; each was waiting for it, on the very command that did it."""
+    count = len(busted.contract)
+    if not count:
+        return
+    columns = (column.tolist() for column in busted)
+    done = await connection.execute(QUERIES["bust_contracts"], *columns, int(BUSTABLE), int(State.BUSTED))
+    if done != f"UPDATE {count}":
+        raise LedgerFault(
+            f"the engine busts trades {busted.contract.tolist()}, {done.split()[-1]} of them wait for it here"
+        )
+
+
 async def _answer(connection: Any, outcomes: Outcomes) -> None:
     """Note what the engine answered to the outbox; every answer must meet a waiting command."""
     count = len(outcomes.number)
@@ -194,6 +209,7 @@ async def _answer(connection: Any, outcomes: Outcomes) -> None:
     if refused:
         await connection.execute(QUERIES["refuse_members"], refused)
         await connection.execute(QUERIES["refuse_lots"], refused)
+        await connection.execute(QUERIES["refuse_busts"], refused)
 
 
 async def _move_cursor(connection: Any, batch: Batch) -> None:

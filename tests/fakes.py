@@ -124,6 +124,12 @@ class Tape:
             )
         return self.command(*events)
 
+    def busted(self, command: Any, seller: int, outbox: int) -> int:
+        """A BUST_TRADE command carried out; the trade's layout has no room for the number but the tag."""
+        names = ("account", "instrument", "lot", "match_id", "price_fen_per_tonne", "quantity_kg")
+        fields = {name: command[name] for name in names} | {"counter_account": seller, "tag": outbox}
+        return self.command((TRADE, fields | {"kind": Event.TRADE_BUSTED}))
+
 
 DUPLICATE = int(Flag.DUPLICATE)
 FEE_FEN_PER_TONNE = 50
@@ -149,6 +155,7 @@ class FakeEngine:
 
     epoch: int = 1
     down: bool = False
+    refusing_busts: bool = False
     refusals: int = 0
     tape: Tape = field(default_factory=Tape)
     log: list[Records] = field(default_factory=list)
@@ -217,6 +224,15 @@ class FakeEngine:
                 lot, quantity_kg = int(command["lot"]), int(command["quantity_kg"])
                 self.lots[lot] = Kilograms(account, free=quantity_kg)
                 self.tape.registered(lot, account, int(command["instrument"]), quantity_kg, number)
+            case Command.BUST_TRADE if self.refusing_busts:
+                self.tape.refused(number, Reason.EXCEEDS_LIMIT)
+            case Command.BUST_TRADE:
+                goods, quantity_kg = self.lots[int(command["lot"])], int(command["quantity_kg"])
+                self.available[account] += amount
+                self.available[goods.account] += int(command["counter_amount_fen"])
+                goods.contracted -= quantity_kg
+                goods.free += quantity_kg
+                self.tape.busted(command, goods.account, number)
 
     def sell(self, lot: int, instrument: int, price: int, quantity_kg: int) -> int:
         goods = self.lots[lot]

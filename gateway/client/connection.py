@@ -22,6 +22,7 @@ from gateway.client.errors import (
     RequestTimeout,
     error_of,
 )
+from gateway.messages import OnDisconnect
 from gateway.session import signed_logon
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -35,7 +36,8 @@ REPEATABLE: Final = frozenset(
         "new_order", "pick", "cancel_order", "mass_cancel", "open_orders", "balances", "lots", "listings",
         "instruments",
         "contracts", "entries", "ping", "add_member", "register_lot", "deposit", "withdraw", "set_phase",
-        "set_reference", "set_clock", "subscribe", "unsubscribe",
+        "set_reference", "set_clock", "block_account", "release_account", "bust_trade",
+        "confirm_bust", "busts", "subscribe", "unsubscribe",
     }
 )  # fmt: skip
 PASSING: Final = frozenset(
@@ -63,9 +65,17 @@ class _Waiting:
 class Connection:
     """The wire of a client: dial, log on, ask, be told; reconnects and repeats by itself."""
 
-    def __init__(self, url: str, seed: bytes, *, http: aiohttp.ClientSession | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        seed: bytes,
+        *,
+        http: aiohttp.ClientSession | None = None,
+        cancel_on_disconnect: OnDisconnect = "off",
+    ) -> None:
         self.url = url
         self.seed = seed
+        self._on_disconnect = cancel_on_disconnect
         self.member = -1
         self.connects = 0  # how often a session was established
         self._http = http
@@ -211,9 +221,8 @@ class Connection:
         hello = await _next(socket)
         if "nonce" not in hello:
             raise ConnectionError("the server did not greet")
-        await socket.send_frame(
-            _encode(signed_logon(self.seed, hello["nonce"], time_ns())), aiohttp.WSMsgType.TEXT
-        )
+        logon = signed_logon(self.seed, hello["nonce"], time_ns(), cancel_on_disconnect=self._on_disconnect)
+        await socket.send_frame(_encode(logon), aiohttp.WSMsgType.TEXT)
         answer = await _next(socket)
         if not answer.get("ok", False):
             error = error_of(answer) if "error" in answer else NetworkError("no answer to logon")

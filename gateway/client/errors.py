@@ -97,12 +97,13 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     ),
     PermissionDenied: (
         "scope_missing", "unknown_account", "account_blocked", "unknown_session",
+        "same_person",
     ),
     BadRequest: (
         "malformed_json", "not_text", "frame_too_large", "unknown_op", "unknown_field",
         "missing_field", "wrong_type", "invalid_value", "invalid_decimal", "invalid_id",
         "invalid_client_order_id", "order_not_named", "invalid_time", "price_not_for_type", "quantity_twice",
-        "nothing_to_replace",
+        "nothing_to_replace", "timer_not_named",
         "missing_client_order_id", "resume_ahead", "unknown_contract",
     ),
     BadSymbol: (
@@ -128,6 +129,7 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     OperationRejected: (
         "day_full", "live_orders_full", "accounts_full", "lots_full", "levels_full",
         "instrument_open", "clock_not_stepped", "after_ended", "no_liquidity", "sessions_full",
+        "taken_over", "bust_proposed", "bust_not_proposed", "already_busted", "contract_settled",
     ),
     MarketClosed: (
         "instrument_closed", "instrument_halted", "continuous_phase_only", "auction_phase_only",

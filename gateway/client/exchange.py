@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,20 +20,27 @@ import aiohttp
 
 from gateway.client import shapes
 from gateway.client.book import Book
-from gateway.client.connection import TIMEOUT_SECONDS, Connection
+from gateway.client.connection import TIMEOUT_SECONDS
 from gateway.client.errors import BaseError, OperationRejected, OrderNotFound, error_of
-from gateway.messages import PAGE_ROWS_MAX
+from gateway.client.office import Amount, Office
+from gateway.messages import OnDisconnect
 
 UNREAD_EVENTS_MAX: Final = 100_000  # of a watch that nobody reads; the oldest go first
 LISTINGS_READS_MAX: Final = 10  # times that a reading of listings begins again because its place ended
-Amount = Decimal | str | int
 
 
-class Client(Connection):
-    """One session of one key."""
+class Client(Office):
+    """One session of one key; `cancel_on_disconnect` says which orders end with its connection."""
 
-    def __init__(self, url: str, seed: bytes, *, http: aiohttp.ClientSession | None = None) -> None:
-        super().__init__(url, seed, http=http)
+    def __init__(
+        self,
+        url: str,
+        seed: bytes,
+        *,
+        http: aiohttp.ClientSession | None = None,
+        cancel_on_disconnect: OnDisconnect = "off",
+    ) -> None:
+        super().__init__(url, seed, http=http, cancel_on_disconnect=cancel_on_disconnect)
         self.heals = 0  # books and streams that had to be fetched again
         self.account_sequence = -1  # of the last private event; -1 before the private stream was joined
         self._sequence = 0  # of the same event: shortens the server's search
@@ -109,7 +115,8 @@ class Client(Connection):
         params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Place an order; durable on return. `params`: clientOrderId, lot (of a sell), timeInForce ("GTC"),
-        stopPrice, displayAmount, minAmount, postOnly, selfTradeMode, expireAt (RFC 3339)."""
+        stopPrice, displayAmount, minAmount, postOnly, selfTradeMode, expireAt (RFC 3339),
+        keepOnDisconnect."""
         extra = params or {}
         answer = await self.request(
             "new_order",
@@ -150,6 +157,12 @@ class Client(Connection):
     async def cancel_all_orders(self, symbol: str | None = None, side: str | None = None) -> int:
         """Cancel all live orders, of one instrument or side if named. Returns how many that were."""
         return int((await self.request("mass_cancel", instrument=symbol, side=side))["canceled"])
+
+    async def cancel_all_orders_after(self, timeout: int) -> dict[str, Any]:
+        """The dead-man timer: this session's orders end in `timeout` milliseconds unless it is set again by
+        then; 0 stops it."""
+        answer = await self.request("cancel_all_after", timeout_ms=timeout)
+        return {"triggerTime": answer["due_at_ns"] // 1_000_000, "info": answer}
 
     async def cancel_order(
         self, id: str = "", symbol: str | None = None, params: dict[str, Any] | None = None
@@ -241,20 +254,6 @@ class Client(Connection):
         """The lots with their free, listed and contracted tonnes, as the exchange writes them."""
         return await self._pages("lots", "lots", "lot")
 
-    async def _pages(
-        self, op: str, rows: str, cursor: str, after: str = "0", limit: int | None = None, **fields: Any
-    ) -> list[dict[str, Any]]:
-        """All `rows` of `op` after one, or `limit` of them at most, asked for page by page."""
-        found: list[dict[str, Any]] = []
-        while limit is None or len(found) < limit:
-            size = PAGE_ROWS_MAX if limit is None else min(PAGE_ROWS_MAX, limit - len(found))
-            answer = await self.request(op, after=after, limit=size, **fields)
-            found += answer[rows]
-            if not answer["more"]:
-                break
-            after = found[-1][cursor]
-        return found
-
     # The private stream
 
     async def watch_private(self, resume_from: int | None = None) -> list[dict[str, Any]]:
@@ -284,73 +283,6 @@ class Client(Connection):
             return {"channel": "private"}
         position = {"account_sequence": self.account_sequence, "sequence": self._sequence}
         return {"channel": "private", "resume_from": position}
-
-    # Through settlement, and the operator's; each is repeatable by its natural key
-
-    async def add_member(
-        self, code: str, name: str, *, group: int = 0, keys: Sequence[tuple[str, Sequence[str]]] = ()
-    ) -> int:
-        """Admit a company; `keys`: (public key in hex, scopes). Returns its member number."""
-        rows = [{"public_key": public_key, "scopes": list(scopes)} for public_key, scopes in keys]
-        answer = await self.request("add_member", code=code, name=name, group=group, keys=rows)
-        return int(answer["member"])
-
-    async def register_lot(
-        self, member: int, receipt: str, symbol: str, warehouse: str, units: int, amount: Amount, **more: str
-    ) -> str:
-        """Register goods of a warehouse receipt. Returns the lot's id."""
-        answer = await self.request(
-            "register_lot",
-            member=member,
-            receipt=receipt,
-            instrument=symbol,
-            warehouse=warehouse,
-            units=units,
-            quantity=str(amount),
-            **dict[str, Any](more),
-        )
-        return str(answer["lot"])
-
-    async def deposit(self, member: int, amount: Amount, reference: str) -> int:
-        """Money in. Returns the engine's sequence."""
-        answer = await self.request("deposit", member=member, amount=str(amount), reference=reference)
-        return int(answer["sequence"])
-
-    async def withdraw(self, member: int, amount: Amount, reference: str) -> int:
-        """Money out. Returns the engine's sequence."""
-        answer = await self.request("withdraw", member=member, amount=str(amount), reference=reference)
-        return int(answer["sequence"])
-
-    async def fetch_contracts(
-        self, member: int | None = None, after: str = "0", limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Contracts after an id, all or at most `limit`, oldest first, as the exchange writes them."""
-        fields: dict[str, Any] = {} if member is None else {"member": member}
-        return await self._pages("contracts", "contracts", "contract", after, limit, **fields)
-
-    async def fetch_entries(self, contract: str) -> list[dict[str, Any]]:
-        """The ledger entries of a contract, as the exchange writes them."""
-        entries: list[dict[str, Any]] = (await self.request("entries", contract=contract))["entries"]
-        return entries
-
-    async def set_phase(self, phase: str, symbol: str | None = None) -> int:
-        """Open ("continuous"), halt or close one instrument or all. Returns the engine's sequence."""
-        fields: dict[str, Any] = {} if symbol is None else {"instrument": symbol}
-        return int((await self.request("set_phase", phase=phase, **fields))["sequence"])
-
-    async def set_reference(self, symbol: str, price: Amount) -> int:
-        """Set the reference price of a closed instrument. Returns the engine's sequence."""
-        answer = await self.request("set_reference", instrument=symbol, price=str(price))
-        return int(answer["sequence"])
-
-    async def roll_day(self) -> int:
-        """Begin the next day. Not repeated by itself: on NetworkError ask what day it is. Returns the
-        sequence."""
-        return int((await self.request("roll_day"))["sequence"])
-
-    async def set_clock(self, time_ns: int) -> int:
-        """Move a stepped clock. Returns the engine's sequence."""
-        return int((await self.request("set_clock", time_ns=time_ns))["sequence"])
 
     def client_order_id(self) -> str:
         """A client order id that no other client makes: 8 random hex digits and a counter."""

@@ -52,6 +52,7 @@ def order(row: dict[str, Any], symbol: str | None, side: str) -> dict[str, Any]:
 _ORDER_PARAMS = {
     "stopPrice": "stop_price", "displayAmount": "display_quantity", "minAmount": "min_quantity",
     "postOnly": "post_only", "selfTradeMode": "self_trade_mode", "expireAt": "expire_at",
+    "keepOnDisconnect": "keep_on_disconnect",
 }  # fmt: skip
 
 

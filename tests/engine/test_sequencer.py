@@ -215,8 +215,9 @@ async def test_full_disk_takes_cancels_only_and_goes_on_when_there_is_space(tmp_
             await shard.sequenced(deposit())
         sequence = shard.sequencer.sequence
 
-        refused = shard.sequencer.submit(commands_of(deposit(tag=1), cancel, deposit(tag=2)))
-        await shard.reaches(sequence + 1)
+        start = {"kind": Command.START_SESSION, "account": 1}  # who cancels must be able to log on
+        refused = shard.sequencer.submit(commands_of(deposit(tag=1), cancel, start, deposit(tag=2)))
+        await shard.reaches(sequence + 2)
 
         assert refused is not None
         assert refused["tag"].tolist() == [1, 2]

@@ -145,10 +145,11 @@ async def test_account_filter_shows_an_account_its_own_events_only(location: Loc
         link.close()
 
 
-def test_filter_takes_both_parties_of_a_trade_and_no_listing_version_for_an_account() -> None:
+@pytest.mark.parametrize("kind", [Event.TRADE, Event.PREVENTED, Event.TRADE_BUSTED])
+def test_filter_takes_both_parties_and_no_listing_version_for_an_account(kind: Event) -> None:
     events = events_of((1, 1), (2, 1), (3, 1))
     events["account"] = [4, 5, 5]
-    events["kind"] = [Event.TRADE, Event.ACCEPTED, Event.TRADE]
+    events["kind"] = [kind, Event.ACCEPTED, kind]
     events.view(TRADE)["counter_account"] = [7, 7, 6]  # in ACCEPTED the listing's version stands there
 
     assert wanted_events(events, 7, 0)["sequence"].tolist() == [1]

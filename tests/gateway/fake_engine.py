@@ -19,6 +19,7 @@ from engine.link import hello
 from engine.records import EVENT, Records, select
 from engine.vocabulary import Command, Event, Flag, Reason, Side, TimeInForce
 
+LINK_NUMBER = 7
 TIME_NS = 1436317200_000000000  # 8 July 2015, 09:00 in Foshan
 
 
@@ -38,7 +39,9 @@ class FakeEngine:
     def __init__(self, folder: Path) -> None:
         self.commands_path, self.events_path = folder / "commands", folder / "events"
         self.epoch, self.sequence = 1, 0
-        self.commands: list[dict[str, Any]] = []
+        self.commands: list[dict[str, Any]] = []  # all but those that start and end sessions
+        self.started: list[dict[str, Any]] = []
+        self.ended: list[int] = []
         self.log: list[Records] = []
         self.live: dict[int, Resting] = {}
         self.account_sequences: dict[int, int] = {}
@@ -93,7 +96,7 @@ class FakeEngine:
 
     async def _command_link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        writer.write(hello(self.epoch, self.sequence))
+        writer.write(hello(self.epoch, self.sequence, LINK_NUMBER))
         frames = FrameReader()
         with contextlib.suppress(asyncio.CancelledError, ConnectionError):
             while data := await reader.read(1 << 16):
@@ -140,7 +143,20 @@ class FakeEngine:
             await reader.read()
             self._subscribers.discard(writer)
 
+    def _session(self, row: dict[str, Any]) -> None:
+        """Sessions take no sequence of their own here, so that tests count orders only."""
+        if row["kind"] == Command.END_SESSION:
+            self.ended.append(row["session"])
+            return
+        self.started.append(row)
+        started = {"kind": Event.SESSION_STARTED, "tag": row["tag"], "account": row["account"]}
+        events = events_of(started | {"order_id": len(self.started) << 22 | 1, "sequence": self.sequence})
+        self._publish(events)
+
     def _judge(self, row: dict[str, Any]) -> None:
+        if row["kind"] in (Command.START_SESSION, Command.END_SESSION):
+            self._session(row)
+            return
         self.commands.append(row)
         self.sequence += 1
         base = {"tag": row["tag"], "account": row["account"], "instrument": row["instrument"]}

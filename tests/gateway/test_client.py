@@ -159,7 +159,7 @@ async def test_many_open_orders_come_whole_though_they_come_by_pages(
 async def test_listings_that_change_while_they_are_read_are_read_again(
     opened: Open, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.client.exchange.PAGE_ROWS_MAX", 2)
+    monkeypatch.setattr("gateway.client.office.PAGE_ROWS_MAX", 2)
     buyer = await opened(BUYER)
     engine.rest(5, account=1, instrument=COIL_NUMBER)
     asking = buyer.request

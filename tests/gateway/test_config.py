@@ -85,7 +85,7 @@ def test_a_made_key_is_private_and_its_signature_opens_a_session(tmp_path: Path)
     assert isinstance(message, messages.Logon)
     directory = Directory()
     directory.merge(members(), ())
-    assert session.logon(message, directory, message.timestamp_ns).member == 2
+    assert session.prove(message, directory, message.timestamp_ns).member.member == 2
 
 
 def test_keygen_never_overwrites_and_sign_refuses_what_is_no_key(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class House:
 
     def __init__(self) -> None:
         self.exchange, self.seen, self.asked = Exchange(SMALL), list[Records](), list[int]()
-        self.desk = TradingDesk(1)
-        self.desk.available = True
+        self.desk = TradingDesk()
+        self.desk.open(1)
         self.dispatcher = Dispatcher(self.desk, None, None, Directory(), lambda job: job.close())  # type: ignore[arg-type]
         self.dispatcher.market._ask = self.asked.append
         self.outbox, self.requests = 0, 0
@@ -66,9 +66,10 @@ class House:
         self.outbox += 1
         self.apply(commands_of(fields | {"outbox": self.outbox}))
 
-    def apply(self, commands: Records) -> None:
+    def apply(self, commands: Records, time_ns: int = 0) -> Records:
         at = self.exchange.sequence + 1
-        events = self.exchange.apply(stamped(commands.copy(), at, EIGHT_NS + 1000 * at)).copy()
+        time_ns = max(time_ns, self.exchange.time_ns, EIGHT_NS + 1000 * at)
+        events = self.exchange.apply(stamped(commands.copy(), at, time_ns)).copy()
         self.seen.append(events)
         market, private = self.dispatcher.market, self.dispatcher.private
         self.desk.answer(codec.rows_of(select(events, self.desk.tells(events))))
@@ -80,16 +81,25 @@ class House:
             question = commands_of({"kind": Command.QUERY_DEPTH, "instrument": number})
             market.load(number, self.exchange.answer(question))
             market.ready(number)
+        return events
 
-    def ask(self, member: int, op: str, **fields: Any) -> dict[str, Any]:
+    def flush(self) -> None:
+        """What the desk has for the engine is judged now."""
+        if commands := self.desk.take_commands():
+            self.apply(codec.commands_from(commands))
+
+    def hear(self) -> None:
+        """Take what the sessions were sent."""
+        for each in self.sessions:
+            self.pushes[each] += heard(self.sessions[each])
+
+    def ask(self, member: int, op: str, /, **fields: Any) -> dict[str, Any]:
         """What the session hears in answer to a request; pushes are kept."""
         self.requests += 1
         request = {"op": op, "id": str(self.requests), **fields}
         self.dispatcher.receive(self.sessions[member], json.dumps(request).encode(), EIGHT_NS)
-        if commands := self.desk.take_commands():
-            self.apply(codec.commands_from(commands))
-        for each in self.sessions:
-            self.pushes[each] += heard(self.sessions[each])
+        self.flush()
+        self.hear()
         found = [each for each in self.pushes[member] if each.get("id") == str(self.requests)]
         assert len(found) == 1, "every request has one response"
         self.pushes[member].remove(found[0])
@@ -105,6 +115,7 @@ class House:
 
     def told(self, member: int, channel: str) -> list[dict[str, Any]]:
         """The pushes of a channel since the last call."""
+        self.hear()
         found = [each for each in self.pushes[member] if each["channel"] == channel]
         self.pushes[member] = [each for each in self.pushes[member] if each["channel"] != channel]
         return found

@@ -27,7 +27,7 @@ def directory() -> Directory:
 
 def refused(one: Session, message: messages.Logon, known: Directory | None = None) -> tuple[str, str]:
     with pytest.raises(Refusal) as refusal:
-        one.logon(message, directory() if known is None else known, NOW_NS)
+        one.prove(message, directory() if known is None else known, NOW_NS)
     assert not one.logged_on
     return refusal.value.code, refusal.value.path
 
@@ -35,8 +35,11 @@ def refused(one: Session, message: messages.Logon, known: Directory | None = Non
 def test_the_holder_of_a_key_gets_its_member_and_scopes() -> None:
     one = session()
 
-    answer = one.logon(signed_logon(BUYER, one.nonce, NOW_NS), directory(), NOW_NS)
+    message = signed_logon(BUYER, one.nonce, NOW_NS)
 
+    answer = one.begin(message, one.prove(message, directory(), NOW_NS), NOW_NS, 4194305)
+
+    assert (answer.session, one.number, one.key) == ("4194305", 4194305, message.key)
     assert (answer.member, answer.code, answer.scopes) == (2, "guangzhou", ("read", "trade"))
     assert one.logged_on
 
@@ -83,16 +86,19 @@ def test_a_key_that_an_old_copy_does_not_know_may_come_again() -> None:
     old.current = False
 
     assert refused(one, signed_logon(STRANGER, one.nonce, NOW_NS), old)[0] == "directory_unavailable"
-    assert one.logon(signed_logon(BUYER, one.nonce, NOW_NS), old, NOW_NS).member == 2
+    assert one.prove(signed_logon(BUYER, one.nonce, NOW_NS), old, NOW_NS).member.member == 2
 
 
 def test_a_second_logon_is_refused() -> None:
     one = session()
     message = signed_logon(BUYER, one.nonce, NOW_NS)
-    one.logon(message, directory(), NOW_NS)
+    one.starting = one.prove(message, directory(), NOW_NS)
 
     with pytest.raises(Refusal, match="already_logged_on"):
-        one.logon(message, directory(), NOW_NS)
+        one.prove(message, directory(), NOW_NS)
+    one.begin(message, one.starting, NOW_NS)
+    with pytest.raises(Refusal, match="already_logged_on"):
+        one.prove(message, directory(), NOW_NS)
 
 
 def test_only_a_kibibyte_is_read_before_logon() -> None:

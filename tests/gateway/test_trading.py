@@ -20,8 +20,9 @@ ORDER = messages.NewOrder(
 
 
 def opened() -> tuple[TradingDesk, Session]:
-    desk, session = TradingDesk(7), Session("c1", Outbox(lambda _: None, lambda: 0))
-    session.member, desk.available = 2, True
+    desk, session = TradingDesk(), Session("c1", Outbox(lambda _: None, lambda: 0))
+    desk.open(7)
+    session.member = 2
     return desk, session
 
 

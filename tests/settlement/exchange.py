@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from engine.instruments import load_instruments
 from engine.requests import AddMember, Deposit, RegisterLot
+from settlement.busts import BustDesk
 from settlement.clearing import Batch, default_terms
 from settlement.outbox import Outbox
 from settlement.reads import Reader
@@ -29,6 +30,7 @@ class Exchange:
         self.store = Store(dsn)
         self.outbox = Outbox(self.connections[0], engine.command_link)
         self.register = Register(self.connections[1], self.outbox, answer_s)
+        self.busts = BustDesk(self.connections[1], self.outbox, answer_s)
         self.reader = Reader(self.connections[2])
         self.settler = Settler(
             self.store, engine.event_link, default_terms(), self.posted, self.outbox.look_again

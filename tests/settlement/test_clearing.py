@@ -16,11 +16,11 @@ from settlement.clearing import (
     ClearingFault,
     EntryNumbersExhausted,
     Position,
-    Terms,
     check_order,
     clear,
     default_terms,
 )
+from settlement.fills import Terms
 from settlement.ledger import (
     SEQUENCE_LAST_BOOKED,
     Goods,

@@ -59,7 +59,7 @@ class House:
 
     def __init__(self, exchange: Exchange, path: Path) -> None:
         self.exchange, self.path = exchange, path
-        self.door = Door(exchange.register, exchange.reader)
+        self.door = Door(exchange.register, exchange.busts, exchange.reader)
         settle = exchange.posted
 
         async def posted(batch: Batch) -> None:

@@ -18,8 +18,9 @@ from engine.vocabulary import (
     Side,
     TimeInForce,
 )
-from settlement.clearing import CHAIN_START, Batch, Position, Terms, clear
+from settlement.clearing import CHAIN_START, Batch, Position, clear
 from settlement.continuity import Continuity
+from settlement.fills import Terms
 from settlement.ledger import KIND_BITS, Goods, Money, account, account_name
 from tests.engine.builders import REBAR, STEP_KG, UPPER, Venue, order_id_of
 

@@ -16,7 +16,7 @@ async def refused(
     exchange: Exchange, request: AddMember | RegisterLot | Deposit | Withdraw
 ) -> tuple[str, str]:
     """The code and the field of the refusal."""
-    door = Door(exchange.register, exchange.reader)
+    door = Door(exchange.register, exchange.busts, exchange.reader)
     with pytest.raises(Refusal) as caught:
         await door.answer(request)
     return caught.value.failure.code, caught.value.failure.field

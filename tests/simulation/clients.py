@@ -95,7 +95,7 @@ class Client:
         """A new line, logged on and joined; None when that does not work now."""
         with contextlib.suppress(LineDown):
             line = await Line.dial(self.dice.choice(self.world.gateways), self.on_event)
-            answer = await line.logon(seed_of(self.name))
+            answer = await line.logon(seed_of(self.name), **self.options())
             if answer["ok"]:
                 self.account = answer["member"]
                 if await self.joined(line):
@@ -104,6 +104,10 @@ class Client:
                 self.passing(answer)
             line.hang_up()
         return None
+
+    def options(self) -> dict[str, Any]:
+        """What the next logon asks for."""
+        return {}
 
     async def joined(self, line: Line) -> bool:
         """What a new line needs besides the logon. Raises LineDown."""
@@ -347,6 +351,10 @@ class Trader(Client):
         fields = {"order_id": row["order_id"], "version": row["version"], "quantity": row["leaves"]}
         return Request("pick", fields | {"client_order_id": key}, key)
 
+    def options(self) -> dict[str, Any]:
+        """Most orders are to stay, so that there is something to trade with."""
+        return {"cancel_on_disconnect": self.dice.choice(("off", "off", "session", "account"))}
+
     async def joined(self, line: Line) -> bool:
         """Resume the private stream: from the beginning, from the last event, or from an older one."""
         number, sequence = self._last
@@ -371,6 +379,11 @@ class Trader(Client):
             self.world.violated(violation)
         self._next = number + 1
         self._last = max(self._last, (number, event["sequence"]))
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions of its account may live when all is quiet: its line's."""
+        return int(self.line is not None and not self.line.gone.is_set())
 
     def caught_up(self, account_sequence: int) -> bool:
         """Whether the stream has arrived at an account sequence."""

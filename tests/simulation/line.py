@@ -49,9 +49,9 @@ class Line(asyncio.Protocol):
             raise LineDown(str(error)) from error
         return line
 
-    async def logon(self, seed: bytes) -> Any:
-        """Prove the key; returns the answer. Raises LineDown."""
-        message = signed_logon(seed, self.hello.result()["nonce"], time_ns(), "logon")
+    async def logon(self, seed: bytes, **options: Any) -> Any:
+        """Prove the key, with a logon's other fields; returns the answer. Raises LineDown."""
+        message = signed_logon(seed, self.hello.result()["nonce"], time_ns(), "logon", **options)
         return await self._exchange("logon", msgspec.json.encode(message))
 
     async def ask(self, op: str, **fields: Any) -> Any:

@@ -94,7 +94,7 @@ async def settlement(world: "World") -> None:
 async def gateway(world: "World", path: str) -> None:
     """Serve clients at `path`. Raises what ends a gateway."""
     loop = asyncio.get_running_loop()
-    worker = Gateway(Config(world.location), number=world.dice.randrange(1, 1 << 16))
+    worker = Gateway(Config(world.location))
     worker.begin()
     server = await loop.create_unix_server(lambda: Door(worker), path)
     try:

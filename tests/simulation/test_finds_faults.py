@@ -10,12 +10,14 @@ import engine.command_log
 import engine.service
 import settlement.store
 from engine.command_log import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, MAGIC
+from engine.core.layout import State
 from engine.disk import Disk, File
 from engine.exchange import Exchange
 from engine.inbox import Inbox
 from engine.records import COMMAND, RECORD_BYTES, Records
 from engine.schedule import NEVER, NOTHING, Schedule
 from engine.sequencer import Sequencer
+from engine.sessions import Sessions
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
@@ -147,19 +149,35 @@ def expire_late(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Schedule, "next_ns", property(lambda self: next_ns(self) and next_ns(self) + late_ns))
 
 
+def let_sessions_outlive_their_link(patch: pytest.MonkeyPatch) -> None:
+    def lost(self: Sessions, link: int) -> None:
+        """It stays."""
+
+    patch.setattr(Sessions, "lost", lost)
+
+
+def let_sessions_outlive_the_engine(patch: pytest.MonkeyPatch) -> None:
+    def end_all(self: Sessions, state: State) -> None:
+        """They stay."""
+
+    patch.setattr(Sessions, "end_all", end_all)
+
+
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress"}),
     (never_sync, range(40), {"loss", "regress"}),
     (believe_torn_blocks, range(40), {"loss", "damage"}),
     (forget_the_days_client_order_ids, range(40), {"double"}),
     (forget_settlements_numbers, range(40), {"double", "books", "program", "replay"}),
-    (leave_the_cursor, range(40), {"books", "program"}),
+    (leave_the_cursor, range(40), {"books", "program", "liveness"}),
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
     (do_not_store_the_epoch, range(40), {"regress"}),
     (believe_the_clock, range(40), {"regress"}),
     (forget_what_is_due, range(40), {"expiry", "liveness"}),
     (expire_only_when_somebody_trades, range(40), {"liveness"}),
     (expire_late, range(40), {"expiry"}),
+    (let_sessions_outlive_their_link, range(40), {"liveness"}),
+    (let_sessions_outlive_the_engine, range(40), {"liveness"}),
 )
 
 

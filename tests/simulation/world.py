@@ -221,7 +221,9 @@ class World:
         self.auditor.finish(self.engine)
 
     def _caught_up(self, clients: list[Client]) -> bool:
-        """Whether settlement and every private stream are at the engine's end."""
+        """Whether settlement and every private stream are at the engine's end, and every session that lives
+        is a client's line (semantics C7).
+        """
         engine, process = self.engine, self.running["engine"]
         if engine is None or not process.alive or engine.sequencer.sequence < engine.exchange.sequence:
             return False
@@ -232,7 +234,8 @@ class World:
         for client in clients:
             if isinstance(client, Trader):
                 row = engine.exchange.state.accounts[client.account]
-                if not client.caught_up(int(row["sequence"])):
+                live = int((engine.exchange.state.sessions["account"] == client.account).sum())
+                if not client.caught_up(int(row["sequence"])) or live != client.sessions:
                     return False
         if overdue(engine.exchange, self.clock.now_ns() + AHEAD_NS):
             return False
@@ -245,9 +248,10 @@ class World:
         seen = {client.name: len(self.auditor.seen.get(client.account, {})) for client in clients}
         at = self.engine.sequencer.sequence if self.engine else None
         late = overdue(self.engine.exchange, self.clock.now_ns()) if self.engine else 0
+        sessions = len(self.engine.sessions) if self.engine else None
         return (
             f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, {late} orders overdue, "
-            f"events heard {seen}"
+            f"events heard {seen}, {sessions} sessions of live links"
         )
 
     def power_cut(self) -> None:
