@@ -45,7 +45,7 @@ def answered(tree: Path, **changes: str) -> list[str]:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=tree,
-        env=os.environ | {"LECONG_CACHE": str(tree / "cache")} | changes,
+        env=os.environ | {"LECONG_CACHE": str(tree / "cache"), "NUMBA_DISABLE_JIT": "0"} | changes,
         capture_output=True,
         text=True,
         check=True,
@@ -102,6 +102,13 @@ def test_cache_lies_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("LECONG_CACHE", str(tmp_path))
 
     assert cache_directory() == tmp_path / "numba" / cache_key()
+
+
+def test_cache_lies_beside_the_sources_where_they_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LECONG_CACHE", raising=False)
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+
+    assert cache_directory() == ENGINE.parent / ".cache" / "numba" / cache_key()
 
 
 def test_cache_lies_with_the_user_where_the_sources_cannot_be_written(
