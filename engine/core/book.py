@@ -149,12 +149,8 @@ def unlink(state: State, slot: int, ladder: int) -> None:
 
 
 @part
-def show_slice(state: State, slot: int) -> Any:
-    """Let an order that hides something show its next slice; the caller has it unlinked. True if it did."""
-    nodes = state.nodes
-    if nodes["leaves"][slot] != 0 or state.specials["hidden"][slot] == 0:
-        return False
+def show_slice(state: State, slot: int) -> None:
+    """Let an order that shows nothing and hides something show its next slice; the caller has it unlinked."""
     shown = min(state.specials["display"][slot], state.specials["hidden"][slot])
     state.specials["hidden"][slot] -= shown
-    nodes["leaves"][slot] = shown
-    return True
+    state.nodes["leaves"][slot] = shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot, whole_leaves
+from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot
 from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.events import (
@@ -60,7 +60,6 @@ KEPT_CODES = np.uint64(0xFF00_19FF_FFFF_00FF)  # of a command: all but kind, pha
 NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
-PRICE_EXCEEDS_BAND = int(Reason.PRICE_EXCEEDS_BAND)
 IOC_REMAINDER, NOT_FEASIBLE = int(Reason.IOC_REMAINDER), int(Reason.NOT_FEASIBLE)
 
 
@@ -302,21 +301,15 @@ def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
 
 @part
 def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
-    """A triggered stop enters as a market or limit order; band and hold are checked again (semantics B4)."""
+    """A triggered stop enters as a market or limit order (semantics B4).
+
+    Its limit is in the band and its hold is covered: a moved band ends what it puts outside or leaves
+    uncovered (E7), and what `release` gave back was reckoned at the limit, or at the end of the band.
+    """
     nodes, orders = state.nodes, state.orders
     level = collar_level(state, ladder)
     if not is_market(orders["order_type"][slot]):
         level = level_index(state, ladder, np.int64(orders["price"][slot]))
-    reason = PRICE_EXCEEDS_BAND if level < 0 else OK
-    if reason == OK:
-        price = level_price(state, ladder, level)
-        hold = hold_fen(state, ladder >> 2, ladder & 1, price, nodes["leaves"][slot])
-        if state.accounts["available"][nodes["account"][slot]] < hold:
-            reason = INSUFFICIENT_FUNDS
-    if reason == OK:
-        work_again(state, turn, ladder, slot, level, hold, 0)
-        return
-    if ladder & 1 == SELL:
-        list_goods(state, orders["lot"][slot], -whole_leaves(state, slot))
-    emit_canceled(state, turn, slot, ladder, reason)
-    free_slot(state, slot)
+    price = level_price(state, ladder, level)
+    hold = hold_fen(state, ladder >> 2, ladder & 1, price, nodes["leaves"][slot])
+    work_again(state, turn, ladder, slot, level, hold, 0)
