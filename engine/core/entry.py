@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot
+from engine.core.book import (
+    NO_SLOT,
+    SLOT_BITS,
+    SLOT_MASK,
+    free_slot,
+    is_full,
+    link,
+    slices_of,
+    take_slot,
+)
 from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.events import (
@@ -97,11 +106,13 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
 
 
 @part
-def judge_means(state: State, account: int, hold: int) -> Any:
-    """Money for the hold, and room for one more order (law 7, semantics G5)."""
-    if state.accounts["available"][account] < hold:
+def judge_means(state: State, turn: Turn, hold: int) -> Any:
+    """Money for the hold, and room for one more order with its slices (law 7, semantics G5)."""
+    commands, at = turn.commands, turn.at
+    if state.accounts["available"][commands["account"][at]] < hold:
         return INSUFFICIENT_FUNDS
-    if state.head["live_orders"][0] >= state.head["orders_max"][0]:
+    display = commands["display_quantity_kg"][at]
+    if is_full(state, slices_of(commands["quantity_kg"][at] - display, display)):
         return LIVE_ORDERS_FULL
     return OK
 
@@ -125,7 +136,7 @@ def new_order(state: State, turn: Turn) -> None:
         reason, level, price = judge_new_order(state, turn, ladder)
     if reason == OK:
         hold = hold_fen(state, instrument, ladder & 1, price, commands["quantity_kg"][at])
-        reason = judge_means(state, commands["account"][at], hold)
+        reason = judge_means(state, turn, hold)
     if reason != OK:
         refuse(state, turn, entry, reason)
         return

@@ -43,6 +43,7 @@ CASES: dict[Reason, list[Line]] = {
     Reason.UNKNOWN_ORDER: [{"op": "cancel", "id": "x"}],
     Reason.NO_LIQUIDITY: [new(type="market_to_limit", price=0)],
     Reason.POST_ONLY_WOULD_TRADE: [ASK, new(post_only=True)],
+    Reason.LIVE_ORDERS_FULL: [new(qty=2**22, display=1)],  # an iceberg counts by its slices
     Reason.CANCELED_BY_OWNER: [new(), {"op": "cancel", "id": "x"}],
     Reason.IOC_REMAINDER: [new(tif="IOC")],
     Reason.DAY_END: [new(tif="DAY"), phase("closed")],
@@ -55,7 +56,6 @@ EXPIRED = [new(tif="GTD", expire_at=50), {"op": "clock", "ts": 50}]  # has a wor
 NO_SUCH_OP = "the tool has no op for it"
 ONE_BOOK = "its one instrument is a BOOK with tick 1 and step 1"
 NO_LIMITS = "its accounts have no limits"
-TOO_MANY = "a line each would fill the million places"
 NOT_BY_LINE: dict[Reason, str] = {
     **dict.fromkeys(
         (
@@ -109,7 +109,7 @@ NOT_BY_LINE: dict[Reason, str] = {
         ),
         NO_LIMITS,
     ),
-    **dict.fromkeys((Reason.LIVE_ORDERS_FULL, Reason.SEQUENCE_EXHAUSTED), TOO_MANY),
+    Reason.SEQUENCE_EXHAUSTED: "nobody has 2**41 lines",
     **dict.fromkeys(
         (Reason.QUEUE_FULL, Reason.SHUTTING_DOWN, Reason.DISK_FULL), "there is no door and no disk"
     ),
@@ -127,7 +127,7 @@ NOT_BY_LINE: dict[Reason, str] = {
         "a word that it does not know is an error of the line",
     ),
 }
-NOT_BY_LINE_MAX = 50  # never to be raised
+NOT_BY_LINE_MAX = 49  # never to be raised
 
 
 def said(lines: list[Line]) -> list[Line]:

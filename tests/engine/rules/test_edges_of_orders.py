@@ -228,3 +228,34 @@ def test_g5_a_pick_needs_room_for_an_order(hall: Floor) -> None:
 
     assert full == ["rejected live_orders_full"]
     assert hall.says(f"B pick coil {COIL_KG} as later")[0] == f"accepted, filled {COIL_KG}"
+
+
+def test_g5_icebergs_count_by_their_slices_and_never_overflow_the_events(floor: Floor) -> None:
+    """semantics G5, B8: two slices count as one order; a sweep of all of them is still one command."""
+    orders_max = int(floor.exchange.state.head["orders_max"][0])
+    most = 2 * orders_max - 1  # kilograms of one order that shows one at a time
+    floor.lot(30, 1, 10**6, 0)
+
+    assert floor.says(f"A sell {most + 1} @ 2270 display 1 lot 30") == ["rejected live_orders_full"]
+    assert floor.says(f"A sell {most} @ 2270 display 1 lot 30 as ice") == [f"accepted, rests {most}"]
+    assert floor.says("B buy 1 @ 2260") == ["rejected live_orders_full"]
+    assert floor.says(f"A replace ice to {most + 1}") == ["rejected live_orders_full"]
+    floor.says("A replace ice to 101", "B buy 1 @ 2270 as one")
+
+    said = floor.says("B buy 100 @ 2270 as rest")
+    assert (said[0], len(said)) == ("accepted, filled 100", 1 + 100 + 99)
+
+
+def test_g5_a_waiting_stops_slices_count_before_it_hides_them(floor: Floor) -> None:
+    """semantics G5, B4, B8: the command that triggers it cannot refuse it."""
+    orders_max = int(floor.exchange.state.head["orders_max"][0])
+    most = 2 * orders_max - 1
+
+    floor.says(f"A buy {most} stop 2280 stop_limit @ 2290 display 1 as waits")
+
+    assert floor.says("B buy 1 @ 2260") == ["rejected live_orders_full"]
+    floor.says("A replace waits to 1000")
+    floor.says("B sell 1 @ 2280 as spark", "C buy 1 @ 2280 as match")
+    assert floor.book() == ["waits 1/1000 @ 2290"]
+    assert floor.says("A cancel waits") == ["waits canceled 1000 canceled_by_owner"]
+    assert int(floor.exchange.state.head["slices"][0]) == 0
