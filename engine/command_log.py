@@ -41,7 +41,7 @@ from engine.records import COMMAND, RECORD_BYTES, Records, as_words
 from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
-SEGMENTS_AHEAD: Final = 2  # made while nobody waits: a sync beside the making of one takes four times as long
+SEGMENTS_AHEAD: Final = 2  # made while nobody waits, because the making shares the disk with every sync
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
 SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2

@@ -24,6 +24,7 @@ def check_invariants(state: State) -> None:
     _check_kept_cancels(state, slots)
     _check_auctions(state)
     _check_listings(state, slots)
+    _check_slices(state, slots)
     _check_uncrossed(state)
 
 
@@ -211,6 +212,20 @@ def _check_listings(state: State, slots: list[int]) -> None:
             minimum, leaves = int(state.specials["minimum"][slot]), int(state.nodes["leaves"][slot])
             assert 0 <= minimum <= leaves, f"slot {slot}: the minimum can be picked"
             assert minimum or not int(state.orders["cum"][slot]), f"slot {slot}: a whole lot is not divided"
+
+
+def _check_slices(state: State, slots: list[int]) -> None:
+    """The slices that icebergs and waiting stops have still to show are counted, and bounded (semantics
+    G5).
+    """
+    slices = 0
+    for slot in slots:
+        display, hidden = (int(state.specials[name][slot]) for name in ("display", "hidden"))
+        waits = int(state.nodes["account"][int(state.nodes["level"][slot])]) & 2
+        if display:
+            slices += -(-(int(state.nodes["leaves"][slot]) - display if waits else hidden) // display)
+    assert int(state.head["slices"][0]) == slices, "slices are counted"
+    assert 2 * len(slots) + slices <= 2 * int(state.head["orders_max"][0]), "the event buffer holds them"
 
 
 def _check_uncrossed(state: State) -> None:

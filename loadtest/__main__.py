@@ -1,4 +1,6 @@
-"""`python -m loadtest`: demo (July 2015), run (a load test), bench (three ratios), log (three of the log)."""
+"""`python -m loadtest`: demo (July 2015), run (a load test), bench (three ratios), core, log and start (their
+own figures).
+"""
 
 import json
 import sys
@@ -96,15 +98,32 @@ def bench(as_json: bool, append: bool, only: tuple[str, ...], data: Path, port: 
 @click.option("--append", is_flag=True, help="Append to loadtest/RESULTS.md.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 def core(as_json: bool, append: bool, rounds: int) -> None:
-    """Measure the matching core beside the yardstick on three workloads."""
-    from loadtest.bench_core import measure_all
+    """Measure the core beside the yardstick on three workloads, and what a million resting orders cost."""
+    from loadtest import bench_core, bench_resting
 
-    result = measure_all(rounds)
+    result = bench_resting.measure(rounds=rounds) | bench_core.measure_all(rounds)
     told = [f"core {name}: {ratio} x the yardstick" for name, ratio in result["ratios"].items()]
     told += [result["reason"]] if "reason" in result else []
+    told += bench_resting.lines(result)
     click.echo(json.dumps(result) if as_json else "\n".join(told))
     if append:
         append_result(told)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
+@click.option("--data", type=click.Path(path_type=Path), default=Path("var/bench_start"), show_default=True)
+def start(as_json: bool, rounds: int, data: Path) -> None:
+    """Measure the warm start of the engine beside a bare import of numba."""
+    from loadtest import bench_start
+
+    try:
+        result = bench_start.measure(data, rounds)
+    except (bench_start.StartError, OSError) as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(CANNOT_RUN)
+    click.echo(json.dumps(result) if as_json else "\n".join(bench_start.lines(result)))
 
 
 @main.command()

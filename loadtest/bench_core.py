@@ -104,11 +104,11 @@ def read_workload(path: Path, count: int | None = None) -> npt.NDArray[np.void]:
 
 def build_replay(messages: npt.NDArray[np.void]) -> Replay:
     """Turn messages into commands; a dry run through the core finds the order ids that cancels name."""
-    set_up = _set_up(messages)
-    builder = _Builder(messages, set_up)
+    start = set_up(int(messages["instrument"].max()) + 1, *_price_range(messages))
+    builder = _Builder(messages, start)
     for at in range(len(messages)):
         builder.add(at)
-    return Replay(messages, builder.commands(), set_up)
+    return Replay(messages, builder.commands(), start)
 
 
 def fresh_exchange(replay: Replay) -> Exchange:
@@ -317,10 +317,8 @@ def _price_range(messages: npt.NDArray[np.void]) -> tuple[int, int]:
     return int(prices.min()), int(prices.max())
 
 
-def _set_up(messages: npt.NDArray[np.void]) -> Records:
-    """Instruments whose band spans the workload's prices; 64 accounts with money and a lot in each."""
-    instruments = int(messages["instrument"].max()) + 1
-    lower, upper = _price_range(messages)
+def set_up(instruments: int, lower: int, upper: int) -> Records:
+    """So many instruments whose band spans these prices; 64 accounts with money and a lot in each."""
     terms = np.zeros(instruments, INSTRUMENT_TERMS)
     terms["version"], terms["kind"] = RECORD_VERSION, Command.DEFINE_INSTRUMENT
     terms["instrument"], terms["mode"] = np.arange(instruments), Mode.BOOK

@@ -92,12 +92,34 @@ def whole_leaves(state: State, slot: int) -> Any:
 
 
 @part
+def slices_of(kg: int, display: int) -> Any:
+    """How many slices `kg` hidden kilograms make; 0 for an order that shows all."""
+    if display == 0:
+        return np.int64(0)
+    return (kg + display - 1) // display
+
+
+@part
+def is_full(state: State, slices: int) -> Any:
+    """True when there is no room for one more order with so many slices to show (semantics G5).
+
+    A slice causes half the events of an order, and the buffer holds those of orders_max orders.
+    """
+    head = state.head
+    return 2 * head["live_orders"][0] + head["slices"][0] + slices > 2 * head["orders_max"][0] - 2
+
+
+@part
 def veil(state: State, slot: int, sentinel: int, way: int) -> None:
-    """What an order hides is added to its level (way 1) or taken from it (-1), and so are its slices."""
-    hidden = state.specials["hidden"][slot]
+    """What an order hides is added to its level (way 1) or taken from it (-1), and the slices that it has
+    still to show are counted, also those that a waiting stop will hide.
+    """
+    hidden, display = state.specials["hidden"][slot], state.specials["display"][slot]
     if hidden != 0:
         state.veiled[sentinel - state.head["orders_max"][0] - 1] += way * hidden
-        state.head["slices"][0] += way * (-(-hidden // state.specials["display"][slot]))
+        state.head["slices"][0] += way * slices_of(hidden, display)
+    elif display != 0:
+        state.head["slices"][0] += way * slices_of(max(state.nodes["leaves"][slot] - display, 0), display)
 
 
 @part
@@ -149,12 +171,8 @@ def unlink(state: State, slot: int, ladder: int) -> None:
 
 
 @part
-def show_slice(state: State, slot: int) -> Any:
-    """Let an order that hides something show its next slice; the caller has it unlinked. True if it did."""
-    nodes = state.nodes
-    if nodes["leaves"][slot] != 0 or state.specials["hidden"][slot] == 0:
-        return False
+def show_slice(state: State, slot: int) -> None:
+    """Let an order that shows nothing and hides something show its next slice; the caller has it unlinked."""
     shown = min(state.specials["display"][slot], state.specials["hidden"][slot])
     state.specials["hidden"][slot] -= shown
-    nodes["leaves"][slot] = shown
-    return True
+    state.nodes["leaves"][slot] = shown

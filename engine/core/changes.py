@@ -10,7 +10,9 @@ import numpy as np
 from engine.core.book import (
     NO_SLOT,
     SLOT_MASK,
+    is_full,
     ladder_of,
+    slices_of,
     slot_of,
     unlink,
     whole_leaves,
@@ -54,7 +56,7 @@ REPLACED = int(Event.REPLACED)
 ORDERS_CANCELED = int(Event.ORDERS_CANCELED)
 UNKNOWN_ORDER, TOO_LATE = int(Reason.UNKNOWN_ORDER), int(Reason.TOO_LATE)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
-INSUFFICIENT_FUNDS = int(Reason.INSUFFICIENT_FUNDS)
+INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
 CANCELED_BY_OWNER, MASS_CANCELED = int(Reason.CANCELED_BY_OWNER), int(Reason.MASS_CANCELED)
 REPLACED_TO_NOTHING = int(Reason.REPLACED_TO_NOTHING)
 REPLACE_ORDER = int(Command.REPLACE_ORDER)
@@ -135,6 +137,9 @@ def judge_replace(state: State, turn: Turn, slot: int, ladder: int, level: int, 
     hold = hold_fen(state, instrument, ladder & 1, price, leaves)
     if state.accounts["available"][state.nodes["account"][slot]] + orders["hold"][slot] < hold:
         return INSUFFICIENT_FUNDS
+    more = slices_of(leaves - before, state.specials["display"][slot])
+    if more > 0 and is_full(state, more - 2):  # it is no further order
+        return LIVE_ORDERS_FULL
     return OK
 
 

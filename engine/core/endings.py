@@ -11,7 +11,7 @@ import numpy as np
 from engine.core.book import ladder_of, slot_of
 from engine.core.jit import part, routine
 from engine.core.judgement import AT_OPEN, CONTINUOUS_ONLY, GTC, GTD, NO_CANCEL, OK
-from engine.core.ladder import lowest_level, next_level
+from engine.core.ladder import next_level
 from engine.core.layout import LADDERS, State, Turn
 from engine.core.matching import drop_order
 from engine.vocabulary import Reason
@@ -35,8 +35,9 @@ def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
     """End the orders that a phase change ends: buys, sells, stops; best price first, oldest first."""
     nodes, ladders = state.nodes, state.ladders
     for ladder in range(LADDERS_OF_INSTRUMENT * instrument, LADDERS_OF_INSTRUMENT * (instrument + 1)):
-        level = lowest_level(state, ladder)
-        while level <= ladders["levels"][ladder]:
+        level = np.int64(-1)
+        while level < ladders["levels"][ladder]:
+            level = next_level(state, ladder, level)
             sentinel = ladders["base"][ladder] + level
             slot = np.int64(nodes["next"][sentinel])
             while slot != sentinel:
@@ -44,9 +45,6 @@ def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
                 if ends(state.orders["time_in_force"][slot], reason):
                     drop_order(state, turn, slot, ladder, reason)
                 slot = following
-            if level == ladders["levels"][ladder]:
-                break
-            level = next_level(state, ladder, level)
 
 
 @routine

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, SLOT_BITS, SLOT_MASK, free_slot, link, take_slot, whole_leaves
+from engine.core.book import (
+    NO_SLOT,
+    SLOT_BITS,
+    SLOT_MASK,
+    free_slot,
+    is_full,
+    link,
+    slices_of,
+    take_slot,
+)
 from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.events import (
@@ -60,7 +69,6 @@ KEPT_CODES = np.uint64(0xFF00_19FF_FFFF_00FF)  # of a command: all but kind, pha
 NO_LIQUIDITY, COLLAR = int(Reason.NO_LIQUIDITY), int(Reason.COLLAR)
 POST_ONLY_WOULD_TRADE = int(Reason.POST_ONLY_WOULD_TRADE)
 INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reason.LIVE_ORDERS_FULL)
-PRICE_EXCEEDS_BAND = int(Reason.PRICE_EXCEEDS_BAND)
 IOC_REMAINDER, NOT_FEASIBLE = int(Reason.IOC_REMAINDER), int(Reason.NOT_FEASIBLE)
 
 
@@ -98,11 +106,13 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
 
 
 @part
-def judge_means(state: State, account: int, hold: int) -> Any:
-    """Money for the hold, and room for one more order (law 7, semantics G5)."""
-    if state.accounts["available"][account] < hold:
+def judge_means(state: State, turn: Turn, hold: int) -> Any:
+    """Money for the hold, and room for one more order with its slices (law 7, semantics G5)."""
+    commands, at = turn.commands, turn.at
+    if state.accounts["available"][commands["account"][at]] < hold:
         return INSUFFICIENT_FUNDS
-    if state.head["live_orders"][0] >= state.head["orders_max"][0]:
+    display = commands["display_quantity_kg"][at]
+    if is_full(state, slices_of(commands["quantity_kg"][at] - display, display)):
         return LIVE_ORDERS_FULL
     return OK
 
@@ -126,7 +136,7 @@ def new_order(state: State, turn: Turn) -> None:
         reason, level, price = judge_new_order(state, turn, ladder)
     if reason == OK:
         hold = hold_fen(state, instrument, ladder & 1, price, commands["quantity_kg"][at])
-        reason = judge_means(state, commands["account"][at], hold)
+        reason = judge_means(state, turn, hold)
     if reason != OK:
         refuse(state, turn, entry, reason)
         return
@@ -302,21 +312,15 @@ def trigger_stops(state: State, turn: Turn, instrument: int) -> None:
 
 @part
 def fire(state: State, turn: Turn, slot: int, ladder: int) -> None:
-    """A triggered stop enters as a market or limit order; band and hold are checked again (semantics B4)."""
+    """A triggered stop enters as a market or limit order (semantics B4).
+
+    Its limit is in the band and its hold is covered: a moved band ends what it puts outside or leaves
+    uncovered (E7), and what `release` gave back was reckoned at the limit, or at the end of the band.
+    """
     nodes, orders = state.nodes, state.orders
     level = collar_level(state, ladder)
     if not is_market(orders["order_type"][slot]):
         level = level_index(state, ladder, np.int64(orders["price"][slot]))
-    reason = PRICE_EXCEEDS_BAND if level < 0 else OK
-    if reason == OK:
-        price = level_price(state, ladder, level)
-        hold = hold_fen(state, ladder >> 2, ladder & 1, price, nodes["leaves"][slot])
-        if state.accounts["available"][nodes["account"][slot]] < hold:
-            reason = INSUFFICIENT_FUNDS
-    if reason == OK:
-        work_again(state, turn, ladder, slot, level, hold, 0)
-        return
-    if ladder & 1 == SELL:
-        list_goods(state, orders["lot"][slot], -whole_leaves(state, slot))
-    emit_canceled(state, turn, slot, ladder, reason)
-    free_slot(state, slot)
+    price = level_price(state, ladder, level)
+    hold = hold_fen(state, ladder >> 2, ladder & 1, price, nodes["leaves"][slot])
+    work_again(state, turn, ladder, slot, level, hold, 0)

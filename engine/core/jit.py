@@ -58,11 +58,10 @@ def cache_directory() -> Path:
 
 COMPILED: Final = not config.DISABLE_JIT
 TABLES: Final = COMPILED and not config.BOUNDSCHECK  # kernels see tables; else the arrays themselves
-if COMPILED:
+if COMPILED:  # pragma: no cover - interpreted, nothing is kept
     config.CACHE_DIR = str(cache_directory())
 
-# Reference counts would cost 300 ns a call; arrays, which kernels see under bounds checks only, need them.
-_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None, "_nrt": not config.BOUNDSCHECK}
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "boundscheck": None}
 
 
 def kernel(function: F) -> F:

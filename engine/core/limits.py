@@ -31,9 +31,7 @@ def side_is_empty(state: State, ladder: int) -> Any:
 
 @part
 def best_opposite_level(state: State, ladder: int) -> Any:
-    """The level of the own ladder at the best opposite price; the best of the band when there is none."""
-    if side_is_empty(state, ladder ^ 1):
-        return np.int64(0)
+    """The level of the own ladder at the best opposite price; the caller knows that there is one."""
     return mirror(state, ladder, state.ladders["best"][ladder ^ 1])
 
 

@@ -156,11 +156,7 @@ def define_instrument(state: State, turn: Turn) -> Any:
     if terms["band_bp"][at] > 0:
         capacity *= GROWTH
     capacity += 1  # the level behind the last, where stops beyond the band wait
-    words_0, words_1, words_2 = words_of(capacity)
-    levels_max = head["levels_max"][0]
-    if head["levels_used"][0] + 4 * capacity > levels_max:
-        return LEVELS_FULL
-    if head["words_used"][0] + 4 * (words_0 + words_1 + words_2) > head["words_max"][0]:
+    if head["levels_used"][0] + 4 * capacity > head["levels_max"][0]:  # there are words for all levels
         return LEVELS_FULL
     instruments["code"][instrument] = terms["code"][at]
     instruments["defined"][instrument] = 1

@@ -163,11 +163,10 @@ def take_from(state: State, slot: int, quantity: int) -> None:
     """A resting order loses kilograms, hidden ones first (semantics C1); its level with it."""
     nodes = state.nodes
     sentinel, from_hidden = nodes["level"][slot], min(quantity, state.specials["hidden"][slot])
-    if from_hidden != 0:
-        veil(state, slot, sentinel, -1)
-        state.specials["hidden"][slot] -= from_hidden
-        veil(state, slot, sentinel, 1)
+    veil(state, slot, sentinel, -1)
+    state.specials["hidden"][slot] -= from_hidden
     nodes["leaves"][slot] -= quantity - from_hidden
+    veil(state, slot, sentinel, 1)
     nodes["leaves"][sentinel] -= quantity - from_hidden
 
 

@@ -28,8 +28,10 @@ U64, I64 = np.dtype(np.uint64), np.dtype(np.int64)
 
 def memory_of(state: State, events: Records) -> Any:
     """What `apply_batch` takes for the state and the buffer of events; both must outlive it."""
-    if not TABLES:
-        return state, events
+    return _addresses_of(state, events) if TABLES else (state, events)
+
+
+def _addresses_of(state: State, events: Records) -> Any:  # pragma: no cover - kernels read it compiled
     arrays = [*state, events]
     return np.array([array.ctypes.data for array in arrays] + [len(events)], np.int64)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import NO_SLOT, free_slot, ladder_of, slot_of
+from engine.core.book import NO_SLOT, free_slot, is_full, ladder_of, slot_of
 from engine.core.daily import note_trades
 from engine.core.day import remember
 from engine.core.entry import INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL, fill_slot
@@ -109,7 +109,7 @@ def judge_pick(state: State, turn: Turn, slot: int) -> Any:
         state, ladder >> 2, 1 - (ladder & 1), amount, quantity
     ):
         return INSUFFICIENT_FUNDS
-    if state.head["live_orders"][0] >= state.head["orders_max"][0]:
+    if is_full(state, 0):
         return LIVE_ORDERS_FULL
     return OK
 

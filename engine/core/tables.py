@@ -25,7 +25,7 @@ from engine.records import CACHE_LINE_BYTES
 class TableType(types.Type):  # type: ignore[misc]
     """Rows of one record type, somewhere."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: Any) -> None:  # pragma: no cover - runs inside the compiler
         """`record` is numba's type of a row."""
         self.record = record
         super().__init__(name=f"Table({record})")
@@ -34,7 +34,7 @@ class TableType(types.Type):  # type: ignore[misc]
 class ColumnType(types.Type):  # type: ignore[misc]
     """One field of every row: numbers of one type, `stride` bytes apart."""
 
-    def __init__(self, number: Any, stride: int) -> None:
+    def __init__(self, number: Any, stride: int) -> None:  # pragma: no cover - runs inside the compiler
         """`number` is numba's type of the field."""
         self.number, self.stride = number, stride
         super().__init__(name=f"Column({number}, {stride})")
@@ -45,7 +45,7 @@ register_model(ColumnType)(models.OpaqueModel)
 BYTE = ir.IntType(8)
 
 
-def table_type(row: Any) -> Any:
+def table_type(row: Any) -> Any:  # pragma: no cover - runs inside the compiler
     """The kernels' type for an array of `row`: a table of records, or a column of plain numbers."""
     return TableType(row) if isinstance(row, types.Record) else ColumnType(row, row.bitwidth // 8)
 
@@ -54,7 +54,7 @@ def table_type(row: Any) -> Any:
 class _Field(AbstractTemplate):  # type: ignore[misc]
     key = "static_getitem"
 
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: Any, kws: Any) -> Any:  # pragma: no cover - runs inside the compiler
         table, name = args
         if isinstance(table, TableType) and isinstance(name, str):
             return signature(ColumnType(table.record.typeof(name), table.record.size), *args)
@@ -71,7 +71,7 @@ def _field(
 
 @infer_global(operator.getitem)
 class _Read(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: Any, kws: Any) -> Any:  # pragma: no cover - runs inside the compiler
         column, row = args
         if isinstance(column, ColumnType) and isinstance(row, types.Integer):
             return signature(column.number, column, types.intp)
@@ -80,14 +80,16 @@ class _Read(AbstractTemplate):  # type: ignore[misc]
 
 @infer_global(operator.setitem)
 class _Write(AbstractTemplate):  # type: ignore[misc]
-    def generic(self, args: Any, kws: Any) -> Any:
+    def generic(self, args: Any, kws: Any) -> Any:  # pragma: no cover - runs inside the compiler
         column, row, _ = args
         if isinstance(column, ColumnType) and isinstance(row, types.Integer):
             return signature(types.none, column, types.intp, column.number)
         return None
 
 
-def _place(context: Any, builder: Any, column: Any, pointer: Any, row: Any) -> Any:  # pragma: no cover
+def _place(
+    context: Any, builder: Any, column: Any, pointer: Any, row: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
     stride = context.get_constant(types.intp, column.stride)
     byte = builder.gep(pointer, [builder.mul(row, stride)])
     return builder.bitcast(byte, context.get_data_type(column.number).as_pointer())

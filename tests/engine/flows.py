@@ -24,7 +24,6 @@ from engine.vocabulary import (
 )
 from tests.engine.pair import ACCOUNTS, BOOK_1, BOOK_2, LISTED, LOTS, LOWER, TICK, UPPER
 from tests.engine.reference_auction import Ask
-from tests.engine.support import MISSING
 from tests.engine.words import words
 
 SECOND_NS = 10**9
@@ -32,7 +31,7 @@ POOL_COMMANDS = 4_000
 FLOW_COMMANDS = 40
 NEAR = list(range(2255, 2290, TICK))
 LOT_OF = {(account, instrument): lot for lot, (account, instrument, _) in LOTS.items()}
-SMALL = [10] if "replace below minimum" not in MISSING else []
+SMALL_KG = 10  # below the minimum of BOOK_1
 NOTHING = Ask()  # the plainest command: none
 
 
@@ -60,14 +59,13 @@ class Deck:
         return int(self.one(*ACCOUNTS))
 
     def session(self) -> Any:
-        return self.often(None, 0, 1, 2) if Command.START_SESSION not in MISSING else None
+        return self.often(None, 0, 1, 2)
 
     def target(self) -> dict[str, Any]:
         named = {"target": self.random.randrange(20), "account": self.account(), "of": self.session()}
         return named | {"mine": self.often(True, True, False), "dead": self.often(None, None, None, True)}
 
     def plain(self) -> dict[str, Any]:
-        keep = [Flag.KEEP_ON_DISCONNECT] if Command.START_SESSION not in MISSING else [0]
         return {
             "kind": Command.NEW_ORDER,
             "account": self.account(),
@@ -77,7 +75,7 @@ class Deck:
             "price_fen_per_tonne": self.one(*NEAR),
             "time_in_force": self.often(TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC),
             "self_trade_mode": self.one(SelfTrade.CANCEL_NEWEST, SelfTrade.DECREMENT, *SelfTrade),
-            "flags": self.often(0, 0, *keep),
+            "flags": self.often(0, 0, Flag.KEEP_ON_DISCONNECT),
             "of": self.session(),
             "mine": True,
         }
@@ -130,12 +128,12 @@ class Deck:
         }
 
     def listing(self) -> dict[str, Any]:
-        side = self.often(Side.SELL, Side.BUY) if "bids" not in MISSING else Side.SELL
+        side = self.often(Side.SELL, Side.BUY)
         return self.plain() | {
             "side": side,
             "instrument": LISTED,
             "quantity_kg": self.one(120, 80, 50, 60, 200),
-            "minimum_quantity_kg": self.often(None, 30, 50) if "bids" not in MISSING else None,
+            "minimum_quantity_kg": self.often(None, 30, 50),
         }
 
     def pick(self) -> dict[str, Any]:
@@ -144,7 +142,7 @@ class Deck:
             **self.target(),
             "quantity_kg": self.one(30, 50, 80, 120),
             "listing_version": 1,
-            "lot": self.often(None, 9, 10, 11) if "bids" not in MISSING else None,
+            "lot": self.often(None, 9, 10, 11),
             "exact": self.often(True, None),
             "listed": self.often(True, None),
             "mine": None,
@@ -162,7 +160,7 @@ class Deck:
             "kind": Command.REPLACE_ORDER,
             **self.target(),
             "price_fen_per_tonne": self.often(None, *NEAR, *NEAR, UPPER + TICK),
-            "quantity_kg": self.often(None, 20, 30, 50, 100, 200, 25, *SMALL),
+            "quantity_kg": self.often(None, 20, 30, 50, 100, 200, 25, SMALL_KG),
             "stop_fen_per_tonne": self.often(None, None, None, *NEAR),
             "flags": self.often(0, 0, int(ReplaceFlag.BY_LEAVES)),
         }
@@ -250,10 +248,10 @@ WEIGHTS: list[tuple[Callable[[Deck], dict[str, Any]], int]] = [
     (Deck.reference, 1),
     (Deck.cash, 2),
     (Deck.goods, 1),
-    (Deck.roll, 1 if "settlement price" not in MISSING else 0),
-    (Deck.session_command, 5 if Command.START_SESSION not in MISSING else 0),
-    (Deck.kill_switch, 2 if Command.BLOCK_ACCOUNT not in MISSING else 0),
-    (Deck.bust, 1 if Command.BUST_TRADE not in MISSING else 0),
+    (Deck.roll, 1),
+    (Deck.session_command, 5),
+    (Deck.kill_switch, 2),
+    (Deck.bust, 1),
 ]
 
 
@@ -273,8 +271,6 @@ def completed(row: dict[str, Any]) -> Ask:
     if line["order_type"] != OrderType.LIMIT:
         line["flags"] = line["flags"] & ~Flag.POST_ONLY
         line.pop("minimum_quantity_kg", None)
-    if line["order_type"] == OrderType.STOP and "collared stops" in MISSING:
-        line["instrument"], line["lot"] = BOOK_2, LOT_OF.get((line["account"], BOOK_2), 12)
     if line["time_in_force"] == TimeInForce.GTD:
         line.setdefault("after_ns", 5_000)
     return line

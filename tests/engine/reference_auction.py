@@ -138,6 +138,12 @@ class Market:
     day: dict[tuple[int, ...], tuple[Ask, Fact]] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
     reasons: list[Reason] = field(default_factory=list)  # all that speak against the command at hand
+
+    def is_full(self, slices: int = 0) -> bool:
+        """No room for one more order with so many slices to show; two of them count as an order (G5)."""
+        shown_later = sum(-(-(o.leaves - o.shown) // o.display) for o in self.orders.values() if o.display)
+        return 2 * len(self.orders) + shown_later + slices > 2 * self.orders_max - 2
+
     places: int = 0
     outbox: int = 0
     day_started: int = 0  # the last roll's sequence

@@ -133,7 +133,8 @@ class Book(Market):
             yield from self.goods_faults(ask, ask["quantity_kg"])
         if self.free_money(order.account) < self.hold(order):
             yield Reason.INSUFFICIENT_FUNDS
-        if len(self.orders) >= self.orders_max:
+        slices = -(-(order.leaves - order.display) // order.display) if order.display else 0
+        if self.is_full(slices):
             yield Reason.LIVE_ORDERS_FULL
 
     def order_of(self, ask: Ask) -> Order:

@@ -133,6 +133,9 @@ class Changes(Book):
             yield Reason.INSUFFICIENT_GOODS
         if self.free_money(order.account) + self.hold(order) < self.hold(changed):
             yield Reason.INSUFFICIENT_FUNDS
+        grown = changed.leaves - order.leaves
+        if order.display and grown > 0 and self.is_full(-(-grown // order.display) - 2):
+            yield Reason.LIVE_ORDERS_FULL
 
     def carry_out_replace(self, ask: Ask, order: Order, changed: Order) -> None:
         """Semantics C1, C2."""

@@ -116,7 +116,7 @@ class ReferenceExchange(Changes):
         if self.free_money(ask["account"]) < 0:
             yield Reason.INSUFFICIENT_FUNDS
         self.accounts[ask["account"]].owns = before
-        if len(self.orders) >= self.orders_max:
+        if self.is_full():
             yield Reason.LIVE_ORDERS_FULL
 
     def picked_kg(self, ask: Ask, listing: Order) -> int:

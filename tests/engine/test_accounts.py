@@ -65,6 +65,7 @@ def test_law8_a_refused_number_is_used_up(venue: Venue) -> None:
         ({"kind": Command.DEPOSIT, "account": 1, "amount_fen": -5}, Reason.EXCEEDS_LIMIT),
         ({"kind": Command.DEPOSIT, "account": 1, "amount_fen": AMOUNT_MAX_FEN}, Reason.EXCEEDS_LIMIT),
         ({"kind": Command.WITHDRAW, "account": 1, "amount_fen": -5}, Reason.EXCEEDS_LIMIT),
+        ({"kind": Command.WITHDRAW, "account": 2, "amount_fen": 1}, Reason.UNKNOWN_ACCOUNT),
         ({"kind": Command.REGISTER_LOT, "account": 2, "lot": 1, "quantity_kg": 1}, Reason.UNKNOWN_ACCOUNT),
         (
             {"kind": Command.REGISTER_LOT, "account": 1, "lot": 1, "instrument": 7, "quantity_kg": 1},
@@ -97,9 +98,11 @@ def test_only_free_kilograms_leave_the_register(venue: Venue) -> None:
     venue.sell(1, 226_000, 6 * STEP_KG, 1)
 
     refused = venue.settle(kind=Command.WITHDRAW_LOT, lot=1, quantity_kg=5 * STEP_KG)
+    nothing = venue.settle(kind=Command.WITHDRAW_LOT, lot=1, quantity_kg=0)
     taken = venue.settle(kind=Command.WITHDRAW_LOT, lot=1, quantity_kg=4 * STEP_KG)
 
     assert reason_of(refused) is Reason.INSUFFICIENT_GOODS
+    assert reason_of(nothing) is Reason.EXCEEDS_LIMIT
     assert kinds(taken) == ["lot_withdrawn"]
     assert int(taken.view(LOT)["free_kg"][0]) == 0
     venue.exchange.check_invariants()

@@ -20,6 +20,19 @@ from engine.core.callee import callee
 def answer():
     return callee()
 """
+BEYOND = """
+import numpy
+from engine.core.jit import kernel, part
+@part
+def read(rows, at):
+    return rows[at]
+@kernel
+def read_all(rows):
+    return read(rows, len(rows))
+def answer():
+    return read_all(numpy.arange(3))
+answer.stats = read_all.stats
+"""
 CALLEE = """
 from engine.core.jit import routine
 @routine
@@ -45,7 +58,7 @@ def answered(tree: Path, **changes: str) -> list[str]:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=tree,
-        env=os.environ | {"LECONG_CACHE": str(tree / "cache")} | changes,
+        env=os.environ | {"LECONG_CACHE": str(tree / "cache"), "NUMBA_DISABLE_JIT": "0"} | changes,
         capture_output=True,
         text=True,
         check=True,
@@ -61,6 +74,16 @@ def test_edited_callee_runs_though_the_kernel_was_kept(tree: Path) -> None:
     third = answered(tree)
 
     assert (first, second, third) == (["1", "0"], ["1", "1"], ["2", "0"])
+
+
+@pytest.mark.slow
+def test_a_read_beyond_the_end_is_an_error_where_bounds_are_checked(tree: Path) -> None:
+    (tree / "engine" / "core" / "answer.py").write_text(BEYOND)
+
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        answered(tree, NUMBA_BOUNDSCHECK="1")
+
+    assert "IndexError: index is out of bounds" in raised.value.stderr
 
 
 @pytest.mark.parametrize(
@@ -102,6 +125,13 @@ def test_cache_lies_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("LECONG_CACHE", str(tmp_path))
 
     assert cache_directory() == tmp_path / "numba" / cache_key()
+
+
+def test_cache_lies_beside_the_sources_where_they_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LECONG_CACHE", raising=False)
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+
+    assert cache_directory() == ENGINE.parent / ".cache" / "numba" / cache_key()
 
 
 def test_cache_lies_with_the_user_where_the_sources_cannot_be_written(

@@ -2,6 +2,8 @@
 
 import pytest
 
+from engine.core.layout import Capacity, empty_state
+from engine.core.market import words_of
 from engine.instruments import load_instruments, static_band
 from engine.records import INSTRUMENT
 from engine.vocabulary import Command, Mode, Phase, Reason
@@ -134,3 +136,12 @@ def test_the_forty_products_are_sound_terms() -> None:
         assert lower * 10_000 >= product.reference_fen_per_tonne * 9_500
         assert upper * 10_000 <= product.reference_fen_per_tonne * 10_500
         assert product.step_kg == (1 if product.mode is Mode.LISTED else product.unit_weight_kg)
+
+
+def test_g5_where_there_are_levels_there_are_words_of_the_bitmaps() -> None:
+    """semantics G5: so an instrument is refused for its levels only."""
+    words = getattr(words_of, "py_func", words_of)
+    for width in [*range(2, 500), *((1 << k) + more for k in range(9, 19) for more in (-1, 0, 1))]:
+        one = Capacity(orders=1, levels=4 * width, instruments=1, accounts=1, lots=1, day=1, sessions=1)
+
+        assert 4 * sum(words(width)) <= int(empty_state(one).head["words_max"][0]), width

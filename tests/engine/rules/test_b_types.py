@@ -4,7 +4,6 @@ import pytest
 
 from engine.vocabulary import Command, OrderType
 from tests.engine.rules.floor import Floor
-from tests.engine.support import not_yet
 
 
 def test_b1_a_limit_order_trades_what_it_can_and_rests(floor: Floor) -> None:
@@ -55,7 +54,6 @@ def test_b2_a_market_order_holds_at_the_collars_price() -> None:
     assert enough == ["accepted, filled 100", "best x incoming 100 @ 2270"]
 
 
-@not_yet("quiet rejections")
 def test_b2_a_market_order_is_refused_outside_continuous_trading(floor: Floor) -> None:
     """semantics B2, E2."""
     floor.says("phase auction")
@@ -160,7 +158,6 @@ def test_b4_a_stop_price_is_not_banded(floor: Floor) -> None:
     assert floor.stops() == ["high 5 stop 2700", "low 5 stop 1500"]
 
 
-@not_yet("collared stops")
 def test_b4_a_stop_reached_at_entry_obeys_the_collar() -> None:
     """semantics B4, B2."""
     floor = Floor(collar_bp=100)

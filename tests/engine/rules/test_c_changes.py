@@ -5,7 +5,6 @@ import pytest
 from engine.records import client_order_id_words
 from engine.vocabulary import Command, Flag
 from tests.engine.rules.floor import Floor
-from tests.engine.support import not_yet
 
 
 def test_c1_replace_carries_the_new_total(floor: Floor) -> None:
@@ -86,7 +85,6 @@ def test_c2_a_replaced_order_may_trade_and_keeps_its_id(floor: Floor) -> None:
     assert floor.book() == ["bid 5 @ 2270"]
 
 
-@not_yet("kept stop place")
 def test_c2_a_stop_named_again_keeps_its_place(floor: Floor) -> None:
     """semantics C2: nothing of what decides the place has changed."""
     floor.says("C buy 5 stop 2280 as first", "C buy 5 stop 2280 as second")
@@ -102,7 +100,7 @@ def test_c2_a_stop_named_again_keeps_its_place(floor: Floor) -> None:
         ("@ 9999", "price_exceeds_band"),
         ("to 2000000", "exceeds_limit"),
         ("stop 2280", "invalid_stop_price"),
-        pytest.param("to 2", "quantity_below_minimum", marks=not_yet("replace below minimum")),
+        ("to 2", "quantity_below_minimum"),
     ],
 )
 def test_c3_a_failed_replace_leaves_the_original_with_its_place(change: str, reason: str) -> None:
@@ -165,7 +163,6 @@ def test_c5_mass_cancel_by_side_and_instrument_in_order_of_id(floor: Floor) -> N
     assert floor.book() == ["other 9 @ 2261"]
 
 
-@not_yet(Command.START_SESSION)
 def test_c5_mass_cancel_by_session(floor: Floor) -> None:
     """semantics C5, C7."""
     floor.says("A start session as s", "A buy 1 @ 2260 in s as inside", "A buy 2 @ 2261 as outside")
@@ -173,7 +170,6 @@ def test_c5_mass_cancel_by_session(floor: Floor) -> None:
     assert floor.says("A mass_cancel session s") == ["inside canceled 1 mass_canceled", "orders_canceled 1"]
 
 
-@not_yet(Command.BLOCK_ACCOUNT)
 def test_c6_the_kill_switch_cancels_all_and_refuses_until_released(floor: Floor) -> None:
     """semantics C6."""
     floor.says("A buy 1 @ 2260 as bid", "A sell 2 @ 2280 as ask")
@@ -195,7 +191,6 @@ def test_c6_an_instrument_is_halted(floor: Floor) -> None:
     assert floor.says("A cancel bid") == ["bid canceled 1 canceled_by_owner"]
 
 
-@not_yet(Command.START_SESSION)
 def test_c7_the_end_of_a_session_cancels_what_its_scope_says(floor: Floor) -> None:
     """semantics C7."""
     floor.says("A start session as s", "A buy 1 @ 2260 in s as inside", "A buy 2 @ 2261 in s keep as kept")
@@ -205,7 +200,6 @@ def test_c7_the_end_of_a_session_cancels_what_its_scope_says(floor: Floor) -> No
     assert floor.book() == ["outside 3 @ 2262", "kept 2 @ 2261"]
 
 
-@not_yet(Command.START_SESSION)
 @pytest.mark.parametrize(("scope", "left"), [("none", 2), ("account", 0)])
 def test_c7_scope_none_and_scope_account(floor: Floor, scope: str, left: int) -> None:
     """semantics C7."""
@@ -216,7 +210,6 @@ def test_c7_scope_none_and_scope_account(floor: Floor, scope: str, left: int) ->
     assert len(floor.book()) == left
 
 
-@not_yet(Command.START_SESSION)
 def test_c7_an_order_in_flight_does_not_outlive_its_session(floor: Floor) -> None:
     """semantics C7."""
     floor.says("A start session as s", "A end s")
@@ -227,7 +220,6 @@ def test_c7_an_order_in_flight_does_not_outlive_its_session(floor: Floor) -> Non
     ]
 
 
-@not_yet(Command.CANCEL_ALL_AFTER)
 def test_c7_the_dead_man_timer_cancels_the_sessions_orders_once(floor: Floor) -> None:
     """semantics C7."""
     floor.says("A start none as s", "A buy 1 @ 2260 in s keep as kept", "A buy 3 @ 2262 as outside")
@@ -238,7 +230,6 @@ def test_c7_the_dead_man_timer_cancels_the_sessions_orders_once(floor: Floor) ->
     assert floor.says("A buy 4 @ 2260 in s as later", "time 60000") == ["time_reached 0"]
 
 
-@not_yet(Command.CANCEL_ALL_AFTER)
 def test_c7_a_timer_is_stopped_by_zero_and_refuses_the_past(floor: Floor) -> None:
     """semantics C7."""
     floor.says(
@@ -259,7 +250,6 @@ def test_c8_a_repeat_gets_the_first_outcome_and_changes_nothing(floor: Floor) ->
     assert floor.says("B buy 8 @ 2270 key once as bid") == ["rejected duplicate_client_order_id"]
 
 
-@not_yet("settlement price")
 def test_c8_the_client_order_id_of_a_living_order_outlives_the_day(floor: Floor) -> None:
     """semantics C8: it is unique for as long as its order lives."""
     floor.says("B buy 9 @ 2270 gtc key lives as bid", "B buy 9 @ 2260 key dies as day", "phase closed -1")

@@ -7,7 +7,6 @@ from engine.records import INSTRUMENT, ORDER, commands_of
 from engine.vocabulary import Command, Event, Phase, Reason
 from tests.engine.builders import SMALL
 from tests.engine.rules.floor import Floor
-from tests.engine.support import not_yet
 
 ADMITTED = {  # phase: what a limit order, a replace and a cancel get
     "closed": ("rejected instrument_closed", "rejected instrument_closed", "canceled"),
@@ -46,7 +45,6 @@ def test_e1_the_auction_says_its_price_after_each_change(floor: Floor) -> None:
     assert floor.says("A cancel bid") == ["bid canceled 5 canceled_by_owner", "indicative 0 @ 0"]
 
 
-@not_yet("quiet rejections")
 def test_e1_what_changes_nothing_says_no_price(floor: Floor) -> None:
     """semantics E1, A5."""
     floor.says("phase auction", "A buy 5 @ 2272 key k as bid")
@@ -57,7 +55,6 @@ def test_e1_what_changes_nothing_says_no_price(floor: Floor) -> None:
     assert floor.says("time 100000") == ["time_reached 0"]
 
 
-@not_yet(Command.BLOCK_ACCOUNT)
 def test_e1_cancels_of_the_kill_switch_wait_in_no_cancel_for_the_uncross(floor: Floor) -> None:
     """semantics E1, C6."""
     floor.says("phase auction", "A buy 5 @ 2272 gtc as bid", "B sell 2 @ 2270 as ask", "phase no_cancel")
@@ -71,7 +68,6 @@ def test_e1_cancels_of_the_kill_switch_wait_in_no_cancel_for_the_uncross(floor: 
     ]
 
 
-@not_yet(Command.START_SESSION)
 @pytest.mark.parametrize("phase", ["halted", "closed"])
 def test_e1_a_halt_out_of_no_cancel_carries_kept_cancels_out(floor: Floor, phase: str) -> None:
     """semantics E1, C7."""
@@ -134,7 +130,6 @@ def test_e2_continuous_is_entered_through_the_uncross_also_from_a_halt(floor: Fl
     assert floor.says("phase continuous")[:2] == ["uncrossed 5 @ 2270", "bid x ask 5 @ 2270"]
 
 
-@not_yet("at_open after a halt")
 def test_e2_at_open_does_not_slip_through_a_halt(floor: Floor) -> None:
     """semantics E2, B5."""
     floor.says("phase pre_open", "A buy 5 @ 2260 at_open as bid", "phase halted", "phase continuous")
@@ -179,7 +174,6 @@ def test_e4_the_indicative_names_price_volume_surplus_and_reference(floor: Floor
     assert [int(row[name]) for name in names] == [Event.INDICATIVE, 2270, 5, 3, 1, 2269]
 
 
-@not_yet("surplus side")
 def test_e4_the_surplus_is_that_of_the_price(floor: Floor) -> None:
     """semantics E4, E2: 2,299 to 2,303 all trade 10; up to 2,300 buyers are over, above it sellers."""
     floor.trade_at(2302)
@@ -199,7 +193,6 @@ def test_e5_the_static_band_is_rounded_inwards_and_judged_at_entry() -> None:
     assert floor.says("A buy 1 @ 2037 as low") == ["rejected price_exceeds_band"]
 
 
-@not_yet("dynamic band")
 def test_e5_a_print_outside_the_dynamic_band_ends_the_incoming_order() -> None:
     """semantics E5: 1 % around 2,270 is 2,248 to 2,292; the band does not follow the order itself."""
     floor = Floor(dynamic_band_bp=100)
@@ -214,7 +207,6 @@ def test_e5_a_print_outside_the_dynamic_band_ends_the_incoming_order() -> None:
     assert floor.says("B buy 5 @ 2300 as next") == ["accepted, filled 5", "outside x next 5 @ 2293"]
 
 
-@not_yet("dynamic band")
 def test_e5_a_fok_sees_the_dynamic_band() -> None:
     """semantics E5, B6."""
     floor = Floor(dynamic_band_bp=100)
@@ -224,7 +216,6 @@ def test_e5_a_fok_sees_the_dynamic_band() -> None:
     assert floor.says("B buy 6 @ 2300 fok as fok") == ["accepted", "fok canceled 6 not_feasible"]
 
 
-@not_yet("dynamic band")
 def test_e5_a_volatility_auction_keeps_the_remainder_and_ends_by_time() -> None:
     """semantics E5, E6."""
     floor = Floor(dynamic_band_bp=100, volatility_auction_s=60)
@@ -244,7 +235,6 @@ def test_e5_a_volatility_auction_keeps_the_remainder_and_ends_by_time() -> None:
     ]
 
 
-@not_yet("settlement price")
 def test_e5_the_settlement_price_is_the_days_weighted_price_half_up() -> None:
     """semantics E5: 3 t at 2,270 and 1 t at 2,272 weigh 2,270.5, half-up 2,271."""
     floor = Floor()
@@ -275,7 +265,6 @@ def test_e6_expiries_of_one_instant_go_by_order_id(floor: Floor) -> None:
     ]
 
 
-@not_yet(Command.CANCEL_ALL_AFTER)
 def test_e6_orders_expire_before_timers_run_out(floor: Floor) -> None:
     """semantics E6, C7."""
     floor.says("A start none as s", "A buy 1 @ 2260 in s as timed", "B buy 2 @ 2261 gtd until 50000 as dated")
@@ -315,7 +304,6 @@ def test_e7_an_order_that_is_no_longer_covered_ends(floor: Floor) -> None:
     assert floor.money(7) == (5_550, 0)
 
 
-@not_yet("settlement price")
 def test_e7_the_roll_of_the_day_needs_every_instrument_closed(floor: Floor) -> None:
     """semantics E7: references first, the day last."""
     assert floor.says("roll") == ["rejected instrument_open"]
@@ -329,7 +317,6 @@ def bust(floor: Floor, kg: int, match_id: int) -> list[str]:
     return floor.lines_of(floor.settle(kind=Command.BUST_TRADE, **fields, **money))
 
 
-@not_yet(Command.BUST_TRADE)
 def test_e8_a_bust_returns_money_and_goods_and_nothing_else(floor: Floor) -> None:
     """semantics E8."""
     before = floor.money(1), floor.money(2), floor.goods(1)
@@ -372,7 +359,6 @@ def test_e1_a_phase_of_all_instruments_is_refused_where_there_is_none() -> None:
     assert [int(reason) for reason in events["reason"]] == [Reason.UNKNOWN_INSTRUMENT]
 
 
-@not_yet(Command.BUST_TRADE)
 def test_e8_a_bust_of_more_than_was_sold_is_refused(floor: Floor) -> None:
     """semantics E8."""
     floor.says("A sell 1000 @ 2270 as ask", "B buy 1000 @ 2270 as bid")

@@ -7,7 +7,6 @@ from engine.records import commands_of
 from engine.vocabulary import Command, Mode, Phase, Profile, Reason
 from tests.engine.builders import SMALL, reason_of, terms
 from tests.engine.rules.floor import Floor
-from tests.engine.support import not_yet
 
 COIL_KG = 27_850
 
@@ -87,7 +86,6 @@ def test_f2_a_pick_needs_continuous_trading_and_a_listing(hall: Floor) -> None:
     assert hall.says("B pick book 5 as wrong") == ["rejected not_listed"]
 
 
-@not_yet("bids")
 def test_f2_a_minimum_fill_leaves_nothing_or_at_least_the_minimum(hall: Floor) -> None:
     """semantics F2."""
     hall.says(f"A sell {COIL_KG} @ 2090 instrument 1 lot 20 min 10000 as plates")
@@ -98,7 +96,6 @@ def test_f2_a_minimum_fill_leaves_nothing_or_at_least_the_minimum(hall: Floor) -
     assert hall.goods(20) == (0, 15_850, 12_000)
 
 
-@not_yet("bids")
 def test_f2_a_bid_takes_a_lot_whose_weight_lies_within_its_tolerance(hall: Floor) -> None:
     """semantics F2: the bid is done, what it wanted beyond is canceled."""
     hall.says("C buy 28000 @ 2090 instrument 1 min 27000 as wanted")
@@ -131,7 +128,6 @@ def test_f2_a_bid_is_picked_with_an_own_lot_that_fits(hall: Floor) -> None:
     assert hall.says("B pick exact 0 lot 21 as fits")[1] == f"exact x fits {COIL_KG} @ 2080"
 
 
-@not_yet(Command.SET_PROFILE)
 def test_f3_cn_spot_admits_listings_and_no_auction() -> None:
     """semantics F3."""
     exchange = Exchange(SMALL)
@@ -146,7 +142,6 @@ def test_f3_cn_spot_admits_listings_and_no_auction() -> None:
     assert int(listed["reason"][0]) == Reason.NONE
 
 
-@not_yet(Command.SET_PROFILE)
 def test_f3_the_profile_is_set_before_any_instrument(floor: Floor) -> None:
     """semantics F3."""
     events = floor.command(kind=Command.SET_PROFILE, profile=Profile.CN_SPOT)
