@@ -11,7 +11,7 @@ from engine.core.changes import cancel_order, mass_cancel, replace_order
 from engine.core.entry import new_order
 from engine.core.events import emit_rejected
 from engine.core.expiry import expire
-from engine.core.foresight import foresee
+from engine.core.foresight import foresee, is_wide
 from engine.core.jit import kernel, part, routine, spliced
 from engine.core.kill_switch import block_account, release_account
 from engine.core.layout import EVENTS_PER_INSTRUMENT, EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
@@ -85,9 +85,10 @@ def apply_batch(memory, commands):  # type: ignore[no-untyped-def]
     state, events, room = open_memory(memory)
     head, count, at = state.head, len(commands), 0
     rows, terms = rows_of(commands, COMMAND), rows_of(commands, INSTRUMENT_TERMS)
+    wide = is_wide(state)
     head["events"][0] = 0
     while at < count and head["events"][0] + most_events(state) <= room:
-        foresee(state, rows, at, count)
+        foresee(state, rows, at, count, wide)
         head["first_event"][0] = head["events"][0]
         head["sequence"][0] = rows["sequence"][at]
         head["time_ns"][0] = rows["time_ns"][at]

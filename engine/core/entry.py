@@ -46,6 +46,7 @@ from engine.core.judgement import (
     judge_phase,
     judge_prices,
     judge_quantities,
+    plain_level,
 )
 from engine.core.ladder import level_index, level_price
 from engine.core.layout import State, Turn
@@ -72,8 +73,8 @@ INSUFFICIENT_FUNDS, LIVE_ORDERS_FULL = int(Reason.INSUFFICIENT_FUNDS), int(Reaso
 IOC_REMAINDER, NOT_FEASIBLE = int(Reason.IOC_REMAINDER), int(Reason.NOT_FEASIBLE)
 
 
-@part
-def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
+@routine
+def judge_fully(state: State, turn: Turn, ladder: int) -> Any:
     """Why a new order is refused, or OK; and the level and price of its limit. Changes nothing."""
     commands, at, instrument = turn.commands, turn.at, ladder >> 2
     phase, kind = state.instruments["phase"][instrument], commands["order_type"][at]
@@ -103,6 +104,15 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
     if ladder & 1 == SELL:
         reason = judge_goods(state, turn, instrument)
     return reason, level, price
+
+
+@part
+def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
+    """As `judge_fully`, which only what is not plain has to go through."""
+    level = plain_level(state, turn, ladder)
+    if level >= 0:
+        return OK, level, turn.commands["price_fen_per_tonne"][turn.at]
+    return judge_fully(state, turn, ladder)
 
 
 @part
