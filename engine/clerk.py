@@ -20,7 +20,7 @@ class Job:
 
     __slots__ = ("_argument", "_function", "_tell", "done", "error")
 
-    def __init__(self, function: Callable[[Any], None], argument: Any, tell: Callable[[], object]) -> None:
+    def __init__(self, function: Callable[[Any], object], argument: Any, tell: Callable[[], object]) -> None:
         self._function, self._argument, self._tell = function, argument, tell
         self.done = False
         self.error: BaseException | None = None  # what the function raised

@@ -176,7 +176,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (forget_what_is_due, range(40), {"expiry", "liveness"}),
     (expire_only_when_somebody_trades, range(40), {"liveness"}),
     (expire_late, range(40), {"expiry"}),
-    (let_sessions_outlive_their_link, range(40), {"liveness"}),
+    (let_sessions_outlive_their_link, range(80, 120), {"liveness"}),
     (let_sessions_outlive_the_engine, range(40), {"liveness"}),
 )
 
