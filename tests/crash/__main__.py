@@ -195,7 +195,7 @@ def main(
         click.echo(f"{name} …", err=True)
         tally = asyncio.run(_tallied(proofs[name]))
         rows.append((name, tally, time.monotonic() - started))
-    for name, tally, _ in rows:
+        click.echo(tally.line(name), err=True)  # now: a long run may be ended before its table
         for finding in tally.findings:
             click.echo(f"{name}: {finding}")
     Console(width=None if Console().is_terminal else 110, highlight=False).print(table_of(rows))

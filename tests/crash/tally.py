@@ -41,6 +41,15 @@ class Tally:
         self.others += 1
         self.findings.append(text)
 
+    def line(self, proof: str) -> str:
+        """The counts in one line."""
+        if self.skipped:
+            return f"{proof}: skipped: {self.skipped}"
+        return (
+            f"{proof}: {self.crashes:,} crashes, {self.acknowledged:,} acknowledgements, {self.losses:,} losses, "
+            f"{self.doubles:,} doubles, {self.others:,} other findings"
+        )
+
     def add(self, other: "Tally", source: str = "") -> None:
         """Take the counts of a part; its findings are named after `source`, the command that replays it."""
         self.crashes += other.crashes
