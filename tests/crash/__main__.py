@@ -28,6 +28,7 @@ from tests.crash.tally import Tally, table_of
 
 WRONG, NOTHING_RAN = 1, 2
 SIMULATION = "tests.simulation"
+START_S, SEED_S = 300, 10  # how long the simulator may take: to start, and a seed
 PROOFS = ("simulation", "storm", "traced", "power", "disk", "marked")
 
 
@@ -103,8 +104,28 @@ async def simulations(seeds: int) -> Tally:
     """Proof 1: the simulator in processes of its own; its counts, from its one JSON object."""
     jobs = str(os.cpu_count() or 1)
     command = [sys.executable, "-m", SIMULATION, "--seeds", str(seeds), "--jobs", jobs, "--json"]
-    ended = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=False)
-    return simulated(ended.returncode, ended.stdout)
+    try:
+        async with asyncio.timeout(START_S + SEED_S * seeds):
+            status, said = await _ended(command)
+    except TimeoutError:
+        tally = Tally()
+        tally.find(f"{SIMULATION} was stopped: a seed took longer than {SEED_S} s, or hangs")
+        return tally
+    return simulated(status, said)
+
+
+async def _ended(command: list[str]) -> tuple[int, str]:
+    """Exit status and output of a program, which ends with us, children and all."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return process.returncode or 0, said.decode()
 
 
 def simulated(status: int, said: str) -> Tally:
