@@ -46,8 +46,8 @@ class Tally:
         if self.skipped:
             return f"{proof}: skipped: {self.skipped}"
         return (
-            f"{proof}: {self.crashes:,} crashes, {self.acknowledged:,} acknowledgements, {self.losses:,} losses, "
-            f"{self.doubles:,} doubles, {self.others:,} other findings"
+            f"{proof}: {self.crashes:,} crashes, {self.acknowledged:,} acknowledgements, "
+            f"{self.losses:,} losses, {self.doubles:,} doubles, {self.others:,} other findings"
         )
 
     def add(self, other: "Tally", source: str = "") -> None:

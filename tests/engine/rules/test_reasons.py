@@ -12,7 +12,7 @@ from tests.engine.builders import SMALL, terms
 from tests.engine.rules.floor import Floor
 
 LISTED_KG = 27_850
-ORDER = {"kind": Command.NEW_ORDER, "account": 1, "quantity_kg": 5, "price_fen_per_tonne": 2270}
+ORDER = {"kind": Command.NEW_ORDER, "account": 1, "quantity_kg": 4, "price_fen_per_tonne": 2270}
 KEYED = ORDER | {"client_order_id_0": 99}
 
 
@@ -48,7 +48,7 @@ CASES = {
     Reason.UNSUPPORTED_ORDER_TYPE: Case(KEYED | {"order_type": 9}),
     Reason.UNSUPPORTED_TIME_IN_FORCE: Case(KEYED | {"time_in_force": 9}),
     Reason.NOT_LISTED: Case("B pick bid 4", ["A buy 4 @ 2260 as bid"]),
-    Reason.UNSUPPORTED_SELF_TRADE_MODE: Case(KEYED | {"self_trade_mode": 9}),
+    Reason.UNSUPPORTED_SELF_TRADE_MODE: Case(KEYED | {"self_trade_mode": 5}),
     Reason.INVALID_DISPLAY_QUANTITY: Case("A buy 4 @ 2260 display 6"),
     Reason.INVALID_MINIMUM_QUANTITY: Case("A buy 4 @ 2260 min 4"),
     Reason.INVALID_STOP_PRICE: Case("A buy 4 stop -1"),
