@@ -298,11 +298,11 @@ class ReferenceExchange(Changes):
         lot, kg = self.lots.get(ask["lot"]), ask["quantity_kg"]
         if ask["account"] not in self.accounts:
             yield Reason.UNKNOWN_ACCOUNT
+        if ask["match_id"] <= 0 or (lot is not None and not 0 < kg <= lot.contracted):
+            yield Reason.UNKNOWN_TRADE
         if lot is None:
             yield Reason.UNKNOWN_LOT
-        elif ask["match_id"] <= 0 or not 0 < kg <= lot.contracted:
-            yield Reason.UNKNOWN_TRADE
-        elif ask["account"] in self.accounts:
+        elif ask["match_id"] > 0 and 0 < kg <= lot.contracted and ask["account"] in self.accounts:
             for account, fen in (
                 (ask["account"], ask["amount_fen"]),
                 (lot.account, ask["counter_amount_fen"]),
