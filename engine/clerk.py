@@ -10,9 +10,15 @@ same, at the price of two futures and a chain of callbacks for each job.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+from engine.records import Records
+
+AHEAD_BATCHES: Final = 64  # read and not judged yet: 32 MiB, of batches of 4,096 commands
 
 
 class Job:
@@ -79,6 +85,20 @@ class ThreadClerk:
         while (job := self._jobs.get()) is not None:
             job.run()
             loop.call_soon_threadsafe(job.tell)
+
+
+Ahead = Callable[[Iterator[Records]], Iterator[Records]]
+
+
+def read_ahead(batches: Iterator[Records]) -> Iterator[Records]:
+    """The batches in their order, read by a thread, up to AHEAD_BATCHES before they are asked for. Raises
+    what reading raises, behind the batches that came before it.
+    """
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = deque(reader.submit(next, batches, None) for _ in range(AHEAD_BATCHES))
+        while (batch := coming.popleft().result()) is not None:
+            coming.append(reader.submit(next, batches, None))
+            yield batch
 
 
 class Work(Protocol):

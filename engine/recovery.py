@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from engine.clerk import Ahead, read_ahead
 from engine.command_log import CommandLog, CorruptLogError, Position
 from engine.event_log import EventLog
 from engine.exchange import Exchange
@@ -24,13 +25,18 @@ BATCH_COMMANDS: Final = 4096  # judged in one call; small blocks are gathered
 
 
 def recover(
-    log: CommandLog, exchange: Exchange, events: EventLog, snapshots: Snapshots | None = None
+    log: CommandLog,
+    exchange: Exchange,
+    events: EventLog,
+    snapshots: Snapshots | None = None,
+    ahead: Ahead = read_ahead,
 ) -> Snapshot | None:
     """Bring an empty exchange to the end of its log, and the event log with it; return the snapshot that it
-    began with, if any. The command log is not changed. Raises LogError, OSError.
+    began with, if any. Blocks are read and checked ahead, while those before them are judged. The command
+    log is not changed. Raises LogError, OSError.
     """
     begun = load_newest(snapshots, exchange, events) if snapshots is not None else None
-    for commands in gathered(log.recover(begun.position if begun else None)):
+    for commands in ahead(gathered(log.recover(begun.position if begun else None))):
         events.append(exchange.apply(commands))
     assert exchange.sequence == log.sequence, "the exchange has judged every command of the log"
     if events.former_sequence > log.sequence:

@@ -68,7 +68,7 @@ class Engine:
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
         self.events = EventLog(folder.grow("events.log"), settings.reserve_bytes)
         self.snapshots = Snapshots(machine.disk(location.engine / "snapshots"))
-        recover(self.log, self.exchange, self.events, self.snapshots)
+        recover(self.log, self.exchange, self.events, self.snapshots, machine.ahead)
         self.epoch = next_epoch(folder, self.log.epoch)
         self.log.resume(self.epoch)
         clock: Clock = SteppedClock(self.exchange.time_ns) if settings.stepped else machine.clock()

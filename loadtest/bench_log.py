@@ -10,8 +10,7 @@
 
 Besides: recovery with a snapshot each million commands, and what a snapshot of many resting orders costs
 traders. Ratios are medians of rounds in which both sides take turns. Commands are limit orders of 64 funded
-accounts around one price in one book, a third of them immediate-or-cancel, by rising reference; the seed is
-fixed.
+accounts around one price in one book, a third of them immediate-or-cancel, by rising reference.
 """
 
 import asyncio
@@ -114,6 +113,7 @@ class Bench:
         self.recovery_s = time.perf_counter() - started
         self.taker = SnapshotTaker(self.snapshots, self, every, wake=self._wake)
         self.sequencer: Sequencer | None = None
+        self._work: asyncio.Future[None]  # of the sequencer, once it runs
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Sequencer]:
@@ -121,7 +121,8 @@ class Bench:
         self.log.resume(self.log.epoch + 1)
         sequencer = self.sequencer = Sequencer(self.exchange, self.log, self.events, WallClock())
         sequencer.rest_is_due, sequencer.at_rest = self.taker.is_due, self.taker.at_rest
-        work = asyncio.ensure_future(sequencer.run())
+        work = self._work = asyncio.ensure_future(sequencer.run())
+        work.add_done_callback(lambda _: sequencer.grown.set())  # who waits for it must not wait for ever
         try:
             if self.exchange.sequence == 0:
                 await self.through(set_up())
@@ -144,12 +145,19 @@ class Bench:
                 if sequencer.submit(part) is None:
                     sent += len(part)
                     continue
-            await sequencer.grown.wait()
+            await self.grown()
+
+    async def grown(self) -> None:
+        """Return when the event log has grown. Raises what the sequencer died of."""
+        assert self.sequencer is not None, "it runs"
+        await self.sequencer.grown.wait()
+        if self._work.done():
+            self._work.result()
 
     async def made_ahead(self) -> None:
         """Return when the log has its segments ahead, as it has after a quiet second."""
         assert self.sequencer is not None, "it runs"
-        while not self.log.is_ahead():
+        while not self.log.is_ahead() and not self._work.done():
             self.sequencer.wake()
             await asyncio.sleep(PAUSE_S)
 
@@ -246,7 +254,7 @@ async def latency(folder: Path, count: int, rounds: int) -> dict[str, Any]:
                 command = orders(1, number * count + at)
                 started = time.perf_counter()
                 assert sequencer.submit(command) is None
-                await sequencer.grown.wait()
+                await bench.grown()
                 times.append(time.perf_counter() - started)
                 await asyncio.sleep(PAUSE_S)
         pairs.append((statistics.median(times), statistics.median(bare(folder / "bare", block, PAUSE_S))))

@@ -1,5 +1,7 @@
 """The log's bench at a small size: what it measures is what ships, and it says where."""
 
+import asyncio
+import errno
 from pathlib import Path
 
 import msgspec
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.blocks import HEADER, HEADER_BYTES
-from engine.records import RECORD_BYTES
+from engine.records import RECORD_BYTES, Records
 from loadtest import bench_log
 from loadtest.bench_log import bare, blocks_of, lines, measure, orders
 
@@ -40,6 +42,23 @@ async def test_the_bare_disk_writes_the_very_blocks(tmp_path: Path) -> None:
     commands = sum(int(np.frombuffer(block[:HEADER_BYTES], HEADER)[0]["count"]) for block in blocks)
     assert commands == bench.exchange.sequence
     assert sum(map(len, blocks)) > commands * RECORD_BYTES
+
+
+async def test_a_sequencer_that_dies_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = bench_log.Bench(tmp_path / "log")
+
+    def fail(commands: Records) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def trade() -> None:
+        async with asyncio.timeout(20), bench.running():
+            monkeypatch.setattr(bench.log, "append", fail)
+            await bench.through(orders(10_000, 0))
+
+    with pytest.raises(OSError, match="Input/output"):
+        await trade()
 
 
 def test_the_same_seed_gives_the_same_orders_and_they_trade() -> None:
