@@ -30,7 +30,7 @@ from tests.crash.tally import Tally
 MIB = 1 << 20
 NEVER = "commit=3600"  # seconds between journal commits of its own: only what is synced reaches the platter
 COPIES_MAX = 50
-WRITER_MIB, ENGINE_MIB = 48, 64
+WRITER_MIB, ENGINE_MIB = 48, 128
 SMALL_MIB, LARGE_KIB = 16, 4096  # a disk with room for two such segments
 CUT_AFTER_S = 0.08
 SETTLE_S = 0.05  # for what was said before the freeze to be heard
