@@ -41,7 +41,7 @@ from engine.records import COMMAND, RECORD_BYTES, Records, as_words
 from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
-SEGMENTS_AHEAD: Final = 2  # made while nobody waits, because the making shares the disk with every sync
+SEGMENTS_AHEAD: Final = 1  # made while nobody waits: it shares the disk with every sync; a start reads it
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
 SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
 CLOSE_S: Final = 0.2
