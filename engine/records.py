@@ -204,14 +204,15 @@ def aligned_zeros(count: int, layout: np.dtype[Any]) -> npt.NDArray[Any]:
     """`count` zero rows on pages of 2 MiB where the system has them, for large tables that are read at
     random.
 
-    The first row starts on a cache line. The memory is touched only where it is used.
+    The first row starts on a cache line. The memory is touched only where it is used, and it is private: the
+    forked process that writes a snapshot keeps the rows of its moment.
     """
     size = count * layout.itemsize
     if size < HUGE_PAGE_BYTES:
         raw = np.zeros(size + CACHE_LINE_BYTES, np.uint8)
         skip = -raw.ctypes.data % CACHE_LINE_BYTES
     else:
-        memory = mmap.mmap(-1, size + HUGE_PAGE_BYTES)
+        memory = mmap.mmap(-1, size + HUGE_PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)
         raw = np.frombuffer(memory, np.uint8)

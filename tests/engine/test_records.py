@@ -1,5 +1,6 @@
 """The two records: every byte accounted for, every view of the same 128 bytes."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from engine.records import (
     CASH,
     COMMAND,
     EVENT,
+    HUGE_PAGE_BYTES,
     INSTRUMENT,
     INSTRUMENT_TERMS,
     LEVEL,
@@ -18,6 +20,7 @@ from engine.records import (
     ORDER,
     RECORD_BYTES,
     TRADE,
+    aligned_zeros,
     as_words,
     client_order_id_text,
     client_order_id_words,
@@ -124,3 +127,19 @@ def test_words_are_the_same_memory() -> None:
     as_words(commands)[0, 0] = 8
 
     assert commands["sequence"].tolist() == [8]
+
+
+def test_a_forked_process_keeps_the_rows_of_its_moment() -> None:
+    """Snapshots depend on it: mmap's default is memory that parent and child share."""
+    rows = aligned_zeros(HUGE_PAGE_BYTES // COMMAND.itemsize, COMMAND)
+    (go, wake), (told, tell) = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        os.read(go, 1)
+        os.write(tell, str(rows["sequence"][5]).encode())
+        os._exit(0)
+
+    rows["sequence"][5] = 77
+    os.write(wake, b"!")
+
+    assert os.read(told, 9) == b"0"
+    os.waitpid(child, 0)
