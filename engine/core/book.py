@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.jit import part
+from engine.core.jit import part, rare
 from engine.core.ladder import mark, unmark
 from engine.core.layout import State
 from engine.vocabulary import ORDER_SLOT_BITS
@@ -53,6 +53,7 @@ def free_slot(state: State, slot: int) -> None:
     orders["lot"][slot] = 0
     orders["version"][slot] = 0
     if orders["special"][slot] != 0:
+        rare()
         state.specials["hidden"][slot] = 0
         state.specials["display"][slot] = 0
         state.specials["stop"][slot] = 0
@@ -88,6 +89,7 @@ def whole_leaves(state: State, slot: int) -> Any:
     """What an order has left, shown and hidden."""
     if state.orders["special"][slot] == 0:
         return state.nodes["leaves"][slot]
+    rare()
     return state.nodes["leaves"][slot] + state.specials["hidden"][slot]
 
 
@@ -96,6 +98,7 @@ def slices_of(kg: int, display: int) -> Any:
     """How many slices `kg` hidden kilograms make; 0 for an order that shows all."""
     if display == 0:
         return np.int64(0)
+    rare()
     return (kg + display - 1) // display
 
 
@@ -151,6 +154,7 @@ def link_before(state: State, slot: int, sentinel: int, younger: int) -> None:
     nodes["leaves"][sentinel] += nodes["leaves"][slot]
     nodes["id"][sentinel] += 1
     if state.orders["special"][slot] != 0:
+        rare()
         veil(state, slot, sentinel, 1)
 
 
@@ -165,6 +169,7 @@ def unlink(state: State, slot: int, ladder: int) -> None:
     nodes["leaves"][sentinel] -= nodes["leaves"][slot]
     nodes["id"][sentinel] -= 1
     if state.orders["special"][slot] != 0:
+        rare()
         veil(state, slot, sentinel, -1)
     if older == younger and older == sentinel:
         unmark(state, ladder, sentinel - state.ladders["base"][ladder])

@@ -23,7 +23,7 @@ from engine.core.entry import enters_at_once, trigger_stops, work_again
 from engine.core.events import NOBODY, emit_market, emit_order, emit_rejected, set_outcome
 from engine.core.holds import SELL, change_hold, hold_fen, list_goods
 from engine.core.identity import ACCOUNT_BLOCKED, NO_SESSION, judge_session
-from engine.core.jit import part, routine, spliced
+from engine.core.jit import part, rare, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
     EXCEEDS_LIMIT,
@@ -95,6 +95,7 @@ def cancel_order(state: State, turn: Turn) -> Any:
     """Cancel one order by order id or by client order id; return its instrument, or NOBODY (semantics C4)."""
     slot, reason = judge_target(state, turn)
     if reason != OK:
+        rare()
         emit_rejected(state, turn, reason)
         return np.int64(NOBODY)
     ladder = ladder_of(state, slot)

@@ -12,7 +12,7 @@ from engine.core.entry import new_order
 from engine.core.events import emit_rejected
 from engine.core.expiry import expire
 from engine.core.foresight import foresee, is_wide
-from engine.core.jit import kernel, part, routine, spliced
+from engine.core.jit import kernel, part, rare, routine, spliced
 from engine.core.kill_switch import block_account, release_account
 from engine.core.layout import EVENTS_PER_INSTRUMENT, EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
@@ -46,6 +46,7 @@ def indicate_if(state: State, turn: Turn, instrument: int) -> None:
     """Publish what the auction would do, if the instrument is in one and the command was not refused (E4)."""
     if instrument >= 0 and instrument < state.head["instruments_used"][0]:
         if state.instruments["phase"][instrument] == AUCTION and was_accepted(state, turn):
+            rare()
             indicate(state, turn, instrument)
 
 
@@ -100,8 +101,10 @@ def apply_batch(memory, commands):  # type: ignore[no-untyped-def]
         elif kind == CANCEL_ORDER:
             indicate_if(state, turn, cancel_order(state, turn))
         elif kind == REPLACE_ORDER:
+            rare()
             indicate_if(state, turn, replace_order(state, turn))
         else:
+            rare()
             judge_rare(state, turn, kind)
         at += 1
     written = head["events"][0]

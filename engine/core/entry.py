@@ -29,7 +29,7 @@ from engine.core.events import (
 from engine.core.feasibility import is_feasible
 from engine.core.holds import BUY, SELL, change_hold, hold_fen, list_goods
 from engine.core.identity import NO_ENTRY, judge_identity, refuse
-from engine.core.jit import called, part, routine, spliced
+from engine.core.jit import called, part, rare, routine, spliced
 from engine.core.judgement import (
     CONTINUOUS,
     CONTINUOUS_ONLY,
@@ -112,6 +112,7 @@ def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
     level = plain_level(state, turn, ladder)
     if level >= 0:
         return OK, level, turn.commands["price_fen_per_tonne"][turn.at]
+    rare()
     return judge_fully(state, turn, ladder)
 
 
@@ -135,6 +136,7 @@ def new_order(state: State, turn: Turn) -> None:
     commands, at = turn.commands, turn.at
     reason, repeated, entry = judge_identity(state, turn)
     if repeated:
+        rare()
         emit_outcome_again(state, turn, entry)
         return
     instrument = np.int64(commands["instrument"][at])
@@ -163,11 +165,13 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     if ladder & 1 == SELL:
         list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
     if commands["minimum_quantity_kg"][at] != 0:
+        rare()
         keep_minimum(state, turn, slot)
     rests, cum, amount = commands["quantity_kg"][at], np.int64(0), np.int64(0)
     if is_stop(commands["order_type"][at]) and not enters_at_once(
         state, ladder, commands["stop_fen_per_tonne"][at]
     ):
+        rare()
         wait(state, slot, ladder, hold)
     else:
         level = working_level(state, ladder, commands["order_type"][at], level)
@@ -177,6 +181,7 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     if entry != NO_ENTRY:
         remember(state, turn, entry, price, order_id, rests, cum, amount)
     if cum > 0 and stops_wait(state, ladder >> 2):
+        rare()
         trigger_stops(state, turn, ladder >> 2)
 
 
@@ -216,6 +221,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     display, due_ns = commands["display_quantity_kg"][at], commands["due_ns"][at]
     stop = commands["stop_fen_per_tonne"][at]
     if display != 0 or stop != 0 or due_ns != 0:
+        rare()
         orders["special"][slot] = 1
         state.specials["display"][slot] = display
         state.specials["stop"][slot] = stop
@@ -243,13 +249,16 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, hold: int
         limit = mirror(state, ladder, level)
         within = limit
         if state.instruments["dynamic"][instrument] != 0:
+            rare()
             within = limit_in_band(state, ladder, limit)
         wanted = quantity if force == FOK else minimum
         if wanted > 0 and not is_feasible(state, ladder, slot, within, wanted):
+            rare()
             why = NOT_FEASIBLE
         else:
             amount, why = sweep(state, turn, ladder, slot, within)
             if why == OK and nodes["leaves"][slot] > 0 and band_stopped(state, ladder, limit, within):
+                rare()
                 why = COLLAR
                 opens = state.instruments["volatility_s"][instrument] > 0
     leaves, filled = nodes["leaves"][slot], orders["cum"][slot] - cum
@@ -266,6 +275,7 @@ def work(state: State, turn: Turn, ladder: int, slot: int, level: int, hold: int
     if filled > 0:
         note_trades(state, instrument, amount, filled)
     if opens:
+        rare()
         open_auction(state, turn, instrument)
     return leaves, filled, amount
 
@@ -298,6 +308,7 @@ def rest(state: State, slot: int, ladder: int, level: int, hold: int) -> None:
     change_hold(state, slot, hold, 0)
     state.accounts["live_orders"][nodes["account"][slot]] += 1
     if orders["special"][slot] != 0 and state.specials["display"][slot] != 0:
+        rare()
         nodes["leaves"][slot] = min(state.specials["display"][slot], leaves)
         state.specials["hidden"][slot] = leaves - nodes["leaves"][slot]
     link(state, slot, ladder, level)

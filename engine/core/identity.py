@@ -8,7 +8,7 @@ from typing import Any
 from engine.core.book import SLOT_MASK
 from engine.core.day import day_is_full, find_entry, fingerprint, remember
 from engine.core.events import emit_rejected
-from engine.core.jit import part
+from engine.core.jit import part, rare
 from engine.core.layout import State, Turn
 from engine.vocabulary import Flag, Reason
 
@@ -56,6 +56,7 @@ def judge_identity(state: State, turn: Turn) -> Any:
     if reason == OK and accounts["blocked"][account] != 0:
         reason = ACCOUNT_BLOCKED
     if reason != OK:
+        rare()
         return reason, False, NO_ENTRY
     word_0, word_1 = commands["client_order_id_0"][at], commands["client_order_id_1"][at]
     if commands["flags"][at] & BY_REFERENCE:
@@ -78,6 +79,7 @@ def judge_identity(state: State, turn: Turn) -> Any:
 @part
 def refuse(state: State, turn: Turn, entry: int, reason: int) -> None:
     """State the rejection, and remember it as the first outcome of its client order id."""
+    rare()
     emit_rejected(state, turn, reason)
     if entry != NO_ENTRY:
         remember(state, turn, entry, reason, 0, 0, 0, 0)

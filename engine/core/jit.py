@@ -116,6 +116,28 @@ def _lowest_bit_interpreted(word: Any) -> int:
 lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted
 
 
+class _ColdCall(ir.instructions.CallInstrAttributes):  # llvmlite knows the word for functions only
+    _known = frozenset(["cold", "nounwind"])
+
+
+@intrinsic
+def _rare(typing_context: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        nothing = builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
+        nothing.attributes = _ColdCall(["cold", "nounwind"])
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+def _rare_interpreted() -> None:
+    return
+
+
+# Says that a branch is seldom taken, so that machine code and registers are laid out for the others.
+rare = _rare if COMPILED else _rare_interpreted
+
+
 @intrinsic
 def _quotient(
     typing_context: Any, number: Any, inverse: Any

@@ -29,7 +29,7 @@ from engine.core.holds import (
     hold_fen,
     list_goods,
 )
-from engine.core.jit import called, part, routine
+from engine.core.jit import called, part, rare, routine
 from engine.core.ladder import level_price
 from engine.core.layout import State, Turn
 from engine.vocabulary import Event, Flag, Reason, SelfTrade
@@ -64,6 +64,7 @@ def sweep(state: State, turn: Turn, ladder: int, slot: int, limit: int) -> Any:
         resting = np.int64(nodes["next"][base + level])
         own = same_group(state, account, nodes["account"][resting])
         if own and mode != ALLOW:
+            rare()
             if prevent(state, turn, ladder, slot, resting, mode):
                 return total, SELF_TRADE_PREVENTION
             continue
@@ -112,6 +113,7 @@ def retire(state: State, turn: Turn, resting: int, ladder: int) -> None:
     if state.nodes["leaves"][resting] != 0:
         return
     if whole_leaves(state, resting) != 0:
+        rare()
         refresh(state, turn, resting, ladder)
         return
     state.accounts["live_orders"][state.nodes["account"][resting]] -= 1
