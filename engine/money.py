@@ -14,21 +14,26 @@ Integer = TypeVar("Integer")  # int, np.int64 or an int64 array
 RESERVE_FEN_PER_STEP = 3  # rounding up each fill costs up to 3 fen (semantics G3)
 
 
+def floored(number, divisor):  # type: ignore[no-untyped-def]
+    """number // divisor, of a number that is not negative: kernels divide without looking at its sign."""
+    return number // divisor
+
+
 def amount_fen(price_fen_per_tonne, quantity_kg):  # type: ignore[no-untyped-def]
     """Price x weight, half-up to the fen (domain 5): 2,260.00/t x 29,880 kg = 67,528.80."""
-    return (price_fen_per_tonne * quantity_kg + 500) // 1000
+    return floored(price_fen_per_tonne * quantity_kg + 500, 1000)
 
 
 def deposit_fen(amount, basis_points):  # type: ignore[no-untyped-def]
     """The deposit on an amount, rounded up to the fen (semantics G3)."""
-    return (amount * basis_points + BASIS_POINTS - 1) // BASIS_POINTS
+    return floored(amount * basis_points + BASIS_POINTS - 1, BASIS_POINTS)
 
 
 def fee_fen(quantity_kg, fee_fen_per_tonne):  # type: ignore[no-untyped-def]
     """The platform's fee on a fill, half-up, at least 1 fen; 0 for no kilograms or a free venue (domain 2,
     5).
     """
-    fee = (quantity_kg * fee_fen_per_tonne + 500) // 1000
+    fee = floored(quantity_kg * fee_fen_per_tonne + 500, 1000)
     return fee + (fee < 1) * (quantity_kg > 0) * (fee_fen_per_tonne > 0)
 
 

@@ -162,8 +162,8 @@ def enter(state: State, turn: Turn, entry: int, ladder: int, level: int, price: 
     slot = fill_slot(state, turn, price)
     order_id = state.nodes["id"][slot]
     n = emit_order(state, turn, ACCEPTED, slot, ladder)
-    if ladder & 1 == SELL:
-        list_goods(state, commands["lot"][at], commands["quantity_kg"][at])
+    side = ladder & 1
+    list_goods(state, commands["lot"][at] * side, commands["quantity_kg"][at] * side)
     if commands["minimum_quantity_kg"][at] != 0:
         rare()
         keep_minimum(state, turn, slot)

@@ -165,9 +165,7 @@ def emit_pair(
     events["quantity_kg"][n] = quantity
     events["leaves_kg"][n] = whole_leaves(state, incoming)
     events["counter_leaves_kg"][n] = whole_leaves(state, resting)
-    events["lot"][n] = orders["lot"][resting]
-    if ladder & 1:
-        events["lot"][n] = orders["lot"][incoming]
+    events["lot"][n] = orders["lot"][incoming if ladder & 1 else resting]
     return n
 
 

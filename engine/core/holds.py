@@ -23,9 +23,9 @@ fee_fen = part(money.fee_fen)
 
 @part
 def _basis_points(state: State, instrument: int, side: int) -> Any:
-    if side == BUY:
-        return state.instruments["buyer_deposit"][instrument]
-    return state.instruments["seller_deposit"][instrument]
+    instruments = state.instruments
+    of_buyer, of_seller = instruments["buyer_deposit"][instrument], instruments["seller_deposit"][instrument]
+    return of_buyer if side == BUY else of_seller
 
 
 @part
@@ -35,23 +35,17 @@ def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) 
     A buyer's deposit is reckoned at the order's limit, a seller's at the upper band price.
     """
     instruments = state.instruments
-    points = _basis_points(state, instrument, side)
+    points, upper = _basis_points(state, instrument, side), instruments["upper"][instrument]
     fen = fee_fen(leaves, instruments["fee"][instrument])
     fen += money.RESERVE_FEN_PER_STEP * quotient(leaves, instruments["step_inverse"][instrument])
-    if points != 0:
-        at = price if side == BUY else instruments["upper"][instrument]
-        fen += deposit_fen(amount_fen(at, leaves), points)
-    return fen
+    return fen + deposit_fen(amount_fen(price if side == BUY else upper, leaves), points)
 
 
 @part
 def charge_fen(state: State, instrument: int, side: int, amount: int, quantity: int) -> Any:
     """What a fill takes from an account: deposit on the amount, and the fee (domain 4 P2)."""
-    fen = fee_fen(quantity, state.instruments["fee"][instrument])
-    points = _basis_points(state, instrument, side)
-    if points != 0:
-        fen += deposit_fen(amount, points)
-    return fen
+    fee = fee_fen(quantity, state.instruments["fee"][instrument])
+    return fee + deposit_fen(amount, _basis_points(state, instrument, side))
 
 
 @part

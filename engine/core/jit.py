@@ -18,7 +18,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import config
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
+
+from engine import money
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,6 +138,24 @@ def _rare_interpreted() -> None:
 
 # Says that a branch is seldom taken, so that machine code and registers are laid out for the others.
 rare = _rare if COMPILED else _rare_interpreted
+
+
+@intrinsic
+def _floored(
+    typing_context: Any, number: Any, divisor: Any
+) -> Any:  # pragma: no cover - runs inside the compiler
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.udiv(*arguments)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@overload(money.floored, inline="always")
+def _floored_compiled(number: Any, divisor: Any) -> Any:  # pragma: no cover - runs inside the compiler
+    def divided(number: Any, divisor: Any) -> Any:
+        return _floored(number, divisor)
+
+    return divided
 
 
 @intrinsic

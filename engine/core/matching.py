@@ -90,7 +90,7 @@ def trade(
     """Carry out one fill: goods, money and leaves of both, and the event. Return its amount in fen."""
     nodes, orders, side, instrument = state.nodes, state.orders, ladder & 1, ladder >> 2
     amount = amount_fen(price, quantity)
-    contract_goods(state, orders["lot"][incoming] if side == SELL else orders["lot"][resting], quantity)
+    contract_goods(state, orders["lot"][incoming if side == SELL else resting], quantity)
     nodes["leaves"][incoming] -= quantity
     nodes["leaves"][resting] -= quantity
     nodes["leaves"][nodes["level"][resting]] -= quantity
@@ -175,8 +175,7 @@ def take_from(state: State, slot: int, quantity: int) -> None:
 @part
 def end_order(state: State, turn: Turn, slot: int, ladder: int, reason: int) -> None:
     """Take a resting order or a waiting stop out of its ladder, give its holds back, say so."""
-    if ladder & 1 == SELL:
-        list_goods(state, state.orders["lot"][slot], -whole_leaves(state, slot))
+    list_goods(state, state.orders["lot"][slot], -whole_leaves(state, slot) * (ladder & 1))
     change_hold(state, slot, 0, 0)
     state.accounts["live_orders"][state.nodes["account"][slot]] -= 1
     emit_canceled(state, turn, slot, ladder, reason)
