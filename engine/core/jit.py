@@ -118,15 +118,11 @@ def _lowest_bit_interpreted(word: Any) -> int:
 lowest_bit = part(_lowest_bit_compiled) if COMPILED else _lowest_bit_interpreted
 
 
-class _ColdCall(ir.instructions.CallInstrAttributes):  # llvmlite knows the word for functions only
-    _known = frozenset(["cold", "nounwind"])
-
-
 @intrinsic
 def _rare(typing_context: Any) -> Any:  # pragma: no cover - runs inside the compiler
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         nothing = builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), side_effect=True)
-        nothing.attributes = _ColdCall(["cold", "nounwind"])
+        set.add(nothing.attributes, "cold")  # llvmlite itself knows the word for functions only
         return context.get_dummy_value()
 
     return types.none(), generate

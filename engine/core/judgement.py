@@ -221,10 +221,16 @@ def has_goods(state: State, turn: Turn, instrument: int, side: int) -> Any:
     """Whether a sell of a BOOK instrument passes `judge_goods`; true for every buy. Without a branch on the
     side, which nothing foretells: a buy is looked up in lot 0, which is nobody's.
     """
-    lots, lot, quantity = state.lots, turn.commands["lot"][turn.at] * side, turn.commands["quantity_kg"][turn.at]
+    lots, lot, quantity = (
+        state.lots,
+        turn.commands["lot"][turn.at] * side,
+        turn.commands["quantity_kg"][turn.at],
+    )
     if lot < 0 or lot >= state.head["lots_used"][0]:
         return False
-    strange = (lots["account"][lot] ^ turn.commands["account"][turn.at]) | (lots["instrument"][lot] ^ instrument)
+    strange = (lots["account"][lot] ^ turn.commands["account"][turn.at]) | (
+        lots["instrument"][lot] ^ instrument
+    )
     return strange * side == 0 and lots["free"][lot] >= quantity * side
 
 
