@@ -10,7 +10,7 @@ import numpy as np
 
 from engine import money
 from engine.core.layout import LADDERS, State
-from engine.vocabulary import Mode, Phase, Side
+from engine.vocabulary import Mode, Phase, Side, TimeInForce
 
 
 def check_invariants(state: State) -> None:
@@ -22,6 +22,7 @@ def check_invariants(state: State) -> None:
     _check_goods(state, slots)
     _check_sessions(state, slots)
     _check_kept_cancels(state, slots)
+    _check_dues(state, slots)
     _check_auctions(state)
     _check_listings(state, slots)
     _check_slices(state, slots)
@@ -192,6 +193,21 @@ def _check_kept_cancels(state: State, slots: list[int]) -> None:
             assert int(state.instruments["kept_cancels"][instrument]) == 1, "kept cancels are not forgotten"
         blocked = int(state.accounts["blocked"][int(state.nodes["account"][slot])])
         assert condemned or not blocked, f"slot {slot}: a blocked account has no order"
+
+
+def _check_dues(state: State, slots: list[int]) -> None:
+    """Every live good-till-date order has one row of the dues, none is due before its parent (B5)."""
+    used, dues = int(state.head["dues_used"][0]), state.dues
+    rows = [(int(row["due_ns"]), int(row["order_id"])) for row in dues[:used]]
+    assert all(rows[(at - 1) >> 1][0] <= rows[at][0] for at in range(1, used)), "the earliest due is first"
+    assert not dues["order_id"][used:].any(), "rows not in use are zero"
+    waiting = sorted(
+        (int(state.specials["expire_ns"][slot]), int(state.nodes["id"][slot]))
+        for slot in slots
+        if state.orders["time_in_force"][slot] == TimeInForce.GTD
+    )
+    live = {order_id for _, order_id in waiting}
+    assert sorted(row for row in rows if row[1] in live) == waiting, "every expiry is remembered once"
 
 
 def _check_auctions(state: State) -> None:

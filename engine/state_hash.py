@@ -67,6 +67,7 @@ USED: Final[dict[str, Callable[[State], Rows]]] = {
     "lots": _from_start("lots_used"),
     "day": _day,
     "sessions": _sessions,
+    "dues": _from_start("dues_used"),
     "veiled": _from_start("levels_used"),
 }
 SCRATCH: Final = frozenset({"scratch"})  # arrays of the command at hand

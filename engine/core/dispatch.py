@@ -13,7 +13,7 @@ from engine.core.events import emit_rejected
 from engine.core.expiry import expire
 from engine.core.foresight import foresee, is_wide
 from engine.core.jit import kernel, part, rare, routine, spliced
-from engine.core.kill_switch import block_account, release_account
+from engine.core.kill_switch import switch_account
 from engine.core.layout import EVENTS_PER_INSTRUMENT, EVENTS_PER_ORDER, SPARE_EVENTS, State, Turn
 from engine.core.market import operate
 from engine.core.memory import open_memory, rows_of
@@ -61,13 +61,13 @@ def judge_rare(state: State, turn: Turn, kind: int) -> None:
         elif kind == EXPIRE:
             expire(state, turn)
         else:
-            block_account(state, turn)
+            switch_account(state, turn, 1)
         indicate_touched(state, turn)
     elif START_SESSION <= kind <= CANCEL_ALL_AFTER:
         operate_session(state, turn, kind)
         indicate_touched(state, turn)
     elif kind == RELEASE_ACCOUNT:
-        release_account(state, turn)
+        switch_account(state, turn, 0)
     elif OPEN_ACCOUNT <= kind <= BUST_TRADE:
         settle(state, turn, kind)
     elif DEFINE_INSTRUMENT <= kind <= SET_CLOCK or kind == SET_PROFILE:

@@ -19,6 +19,7 @@ from engine.core.book import (
 )
 from engine.core.daily import note_trades
 from engine.core.day import remember
+from engine.core.dues import await_due
 from engine.core.events import (
     ACCEPTED,
     emit_canceled,
@@ -226,9 +227,11 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
         state.specials["display"][slot] = display
         state.specials["stop"][slot] = stop
         state.specials["expire_ns"][slot] = due_ns
-        next_ns = state.head["next_expiry_ns"][0]
-        if due_ns != 0 and (next_ns == 0 or due_ns < next_ns):
-            state.head["next_expiry_ns"][0] = due_ns
+        if due_ns != 0:
+            await_due(state, due_ns, nodes["id"][slot])
+            next_ns = state.head["next_expiry_ns"][0]
+            if next_ns == 0 or due_ns < next_ns:
+                state.head["next_expiry_ns"][0] = due_ns
     return slot
 
 

@@ -5,10 +5,11 @@ Law: at one instant good-till-date orders end first, then timers run out, then v
 
 import numpy as np
 
+from engine.core.dues import drop_first, next_due
 from engine.core.endings import end_in_order
 from engine.core.events import NOBODY, emit_market
 from engine.core.jit import routine
-from engine.core.judgement import CONTINUOUS, GTD
+from engine.core.judgement import CONTINUOUS
 from engine.core.layout import State, Turn
 from engine.core.phases import change_phase
 from engine.core.sessions import run_out
@@ -20,15 +21,13 @@ TIME_REACHED, EXPIRED = int(Event.TIME_REACHED), int(Reason.EXPIRED)
 @routine
 def expire(state: State, turn: Turn) -> None:
     """Do what is due at `due_ns`, and reckon when something is due next."""
-    due_ns, count, next_ns = turn.commands["due_ns"][turn.at], np.int64(0), np.int64(0)
-    for slot in range(1, state.head["slots_used"][0] + 1):
-        if state.nodes["id"][slot] != 0 and state.orders["time_in_force"][slot] == GTD:
-            expire_ns = state.specials["expire_ns"][slot]
-            if expire_ns <= due_ns:
-                state.scratch[count] = state.nodes["id"][slot]
-                count += 1
-            elif next_ns == 0 or expire_ns < next_ns:
-                next_ns = expire_ns
+    due_ns, count = turn.commands["due_ns"][turn.at], np.int64(0)
+    next_ns, order_id = next_due(state)
+    while 0 < next_ns <= due_ns:
+        state.scratch[count] = order_id
+        count += 1
+        drop_first(state)
+        next_ns, order_id = next_due(state)
     end_in_order(state, turn, count, EXPIRED)
     count += run_out(state, turn, due_ns)
     for session in range(1, state.head["sessions_used"][0] + 1):

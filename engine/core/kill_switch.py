@@ -3,6 +3,8 @@
 Law: cancels go on while an account is blocked, because they only lessen risk.
 """
 
+import numpy as np
+
 from engine.core.endings import condemn_or_drop, gather_of_account
 from engine.core.events import NOBODY, emit_market, emit_rejected
 from engine.core.identity import UNKNOWN_ACCOUNT, account_is_open
@@ -15,26 +17,17 @@ KILL_SWITCH = int(Reason.KILL_SWITCH)
 
 
 @routine
-def block_account(state: State, turn: Turn) -> None:
-    """Cancel every order of the account by order id, and refuse new ones from now on."""
-    account = turn.commands["account"][turn.at]
+def switch_account(state: State, turn: Turn, blocked: int) -> None:
+    """1: cancel every order of the account by order id, and refuse new ones from now on; 0: take them
+    again.
+    """
+    account, ended = turn.commands["account"][turn.at], np.int64(0)
     if not account_is_open(state, account):
         emit_rejected(state, turn, UNKNOWN_ACCOUNT)
         return
-    state.accounts["blocked"][account] = 1
-    ended = condemn_or_drop(state, turn, gather_of_account(state, account), KILL_SWITCH)
-    n = emit_market(state, turn, ACCOUNT_BLOCKED, NOBODY)
+    state.accounts["blocked"][account] = blocked
+    if blocked != 0:
+        ended = condemn_or_drop(state, turn, gather_of_account(state, account), KILL_SWITCH)
+    n = emit_market(state, turn, ACCOUNT_BLOCKED if blocked != 0 else ACCOUNT_RELEASED, NOBODY)
     turn.events["account"][n] = account
     turn.events["quantity_kg"][n] = ended
-
-
-@routine
-def release_account(state: State, turn: Turn) -> None:
-    """The account may enter orders again."""
-    account = turn.commands["account"][turn.at]
-    if not account_is_open(state, account):
-        emit_rejected(state, turn, UNKNOWN_ACCOUNT)
-        return
-    state.accounts["blocked"][account] = 0
-    n = emit_market(state, turn, ACCOUNT_RELEASED, NOBODY)
-    turn.events["account"][n] = account

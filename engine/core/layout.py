@@ -47,11 +47,11 @@ HEAD: Final = np.dtype(
         ("instruments_used", "<i8"),
         ("orders_max", "<i8"),  # sizes of the arrays; this = index of the first sentinel - 1
         ("levels_max", "<i8"),
-        ("words_max", "<i8"),
         ("instruments_max", "<i8"),
         ("accounts_max", "<i8"),
         ("lots_max", "<i8"),
         ("day_max", "<i8"),
+        ("dues_used", "<i8"),
         ("next_expiry_ns", "<i8"),  # no order, timer or volatility auction is due earlier; 0: none is
         ("slices", "<i8"),  # that the resting icebergs have still to show
         ("events", "<i8"),  # written in this call; 0 between calls
@@ -227,6 +227,10 @@ SESSION_ROW: Final = np.dtype(
 )
 
 
+DUE: Final = np.dtype([("due_ns", "<i8"), ("order_id", "<i8")])
+DUES_PER_ORDER: Final = 2  # rows: as many of ended orders as of live ones, before they are cleared away
+
+
 class State(NamedTuple):
     """All of the exchange. Kernels take it whole; field names are the arrays of the module's drawing."""
 
@@ -242,6 +246,7 @@ class State(NamedTuple):
     day: Records
     veiled: "np.typing.NDArray[np.int64]"
     sessions: Records
+    dues: Records  # of good-till-date orders, the earliest first (dues.py)
     scratch: "np.typing.NDArray[np.int64]"  # of the command at hand; no state
 
 
@@ -286,7 +291,7 @@ def empty_state(capacity: Capacity) -> State:
     assert capacity.day & (capacity.day - 1) == 0, "the day's table has a power of two of entries"
     words = 2 * capacity.levels // 16 + 32 * capacity.instruments
     head = np.zeros(1, HEAD)
-    head["orders_max"], head["levels_max"], head["words_max"] = capacity.orders, capacity.levels, words
+    head["orders_max"], head["levels_max"] = capacity.orders, capacity.levels
     head["instruments_max"], head["accounts_max"] = capacity.instruments, capacity.accounts
     head["lots_max"], head["day_max"] = capacity.lots, capacity.day
     head["sessions_max"] = capacity.sessions
@@ -303,5 +308,6 @@ def empty_state(capacity: Capacity) -> State:
         day=aligned_zeros(capacity.day, DAY_ENTRY),
         veiled=np.zeros(capacity.levels, np.int64),
         sessions=aligned_zeros(1 + capacity.sessions, SESSION_ROW),
+        dues=aligned_zeros(DUES_PER_ORDER * capacity.orders, DUE),
         scratch=np.zeros(1 + max(capacity.orders, capacity.instruments), np.int64),
     )

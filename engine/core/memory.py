@@ -10,6 +10,7 @@ from engine.core.jit import TABLES, part
 from engine.core.layout import (
     ACCOUNT,
     DAY_ENTRY,
+    DUE,
     HEAD,
     INSTRUMENT_ROW,
     LADDER,
@@ -50,9 +51,10 @@ def _open_addresses(memory: Any) -> Any:  # pragma: no cover - runs compiled
         table_at(memory[9], DAY_ENTRY),
         table_at(memory[10], I64),
         table_at(memory[11], SESSION_ROW),
-        table_at(memory[12], I64),
+        table_at(memory[12], DUE),
+        table_at(memory[13], I64),
     )
-    return state, table_at(memory[13], EVENT), memory[14]
+    return state, table_at(memory[14], EVENT), memory[15]
 
 
 def _open_arrays(memory: Any) -> Any:

@@ -144,4 +144,4 @@ def test_g5_where_there_are_levels_there_are_words_of_the_bitmaps() -> None:
     for width in [*range(2, 500), *((1 << k) + more for k in range(9, 19) for more in (-1, 0, 1))]:
         one = Capacity(orders=1, levels=4 * width, instruments=1, accounts=1, lots=1, day=1, sessions=1)
 
-        assert 4 * sum(words(width)) <= int(empty_state(one).head["words_max"][0]), width
+        assert 4 * sum(words(width)) <= len(empty_state(one).bits), width
