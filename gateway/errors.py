@@ -75,6 +75,10 @@ _FORM: Final = {
         "give the new total as quantity or what is to be left as leaves, not both",
         "新总量quantity与剩余量leaves只能填写一个",
     ),
+    "quantity_or_lot": Text(
+        "give the quantity to take of a sell, or the lot that goes to a bid, exactly one",
+        "摘取卖方挂牌请填quantity,摘取求购请填lot,二者只填其一",
+    ),
     "nothing_to_replace": Text(
         "name a new price, stop_price, quantity or leaves", "请至少填写新的价格、止损价或数量之一"
     ),
@@ -242,7 +246,8 @@ _ENGINE: Final = {
     ),
     Reason.EXCEEDS_LIMIT: Text("the number exceeds a permitted maximum", "数值超过允许的上限"),
     Reason.WHOLE_LOT_ONLY: Text(
-        "this listing is sold whole: give the full quantity", "此挂牌只能整批成交,请填写全部数量"
+        "the kilograms do not fit: a sell goes whole or by its minimum, a bid takes a lot within its limits",
+        "数量不符:卖方挂牌须整批或不低于其最小量,求购只接受重量在其范围内的货物",
     ),
     Reason.UNKNOWN_ORDER: Text("no such live order of this account", "本账户没有此有效订单"),
     Reason.TOO_LATE: Text("the order has ended already", "订单已结束"),

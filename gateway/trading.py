@@ -278,6 +278,8 @@ def _rejected(
         path = "$.client_order_id"
     elif path == "$.quantity" and isinstance(message, messages.ReplaceOrder) and message.leaves:
         path = "$.leaves"
+    elif path == "$.quantity" and isinstance(message, messages.Pick) and message.lot:
+        path = "$.lot"  # whose kilograms they are
     answer = answers.Rejected(
         id=message.id,
         error=error_of(reason_code(reason), path),

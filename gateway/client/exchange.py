@@ -206,14 +206,20 @@ class Client(Office):
                         await self._changed.wait()
 
     async def pick(
-        self, order_id: str, amount: Amount, version: int, params: dict[str, Any] | None = None
+        self, order_id: str, amount: Amount | None, version: int, params: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Take a listing of fetch_listings; `params`: clientOrderId."""
-        client_order_id = (params or {}).get("clientOrderId") or self.client_order_id()
+        """Take a listing of fetch_listings: `amount` of a sell, or, with None, a bid with params lot, all of
+        which goes that is free; `params` also: clientOrderId."""
+        extra = params or {}
         answer = await self.request(
-            "pick", client_order_id=client_order_id, order_id=order_id, quantity=str(amount), version=version
+            "pick",
+            client_order_id=extra.get("clientOrderId") or self.client_order_id(),
+            order_id=order_id,
+            version=version,
+            quantity="" if amount is None else str(amount),
+            lot=str(extra.get("lot", "")),
         )
-        return shapes.order(answer, None, "buy")
+        return shapes.order(answer, None, "buy" if amount is not None else "sell")
 
     async def fetch_listings(self, symbol: str) -> list[dict[str, Any]]:
         """The live orders that can be picked: id, version, price, amount, lot, warehouse. Raises

@@ -62,19 +62,29 @@ async def test_a_listing_becomes_a_paid_contract_and_balanced_entries(
         await trader.close()
 
 
-async def test_a_coil_is_picked_whole_and_once(exchange: OwnExchange, http: aiohttp.ClientSession) -> None:
+async def test_a_coil_is_picked_whole_and_once_and_a_bid_is_given_a_coil(
+    exchange: OwnExchange, http: aiohttp.ClientSession
+) -> None:
+    """semantics F2."""
     member, operator, seller, buyer = await members(exchange, http)
     lot = await operator.ask(lambda client: client.register_lot(member, "C-1", COIL, "LC-SW-B", 1, ROLL))
+    other = await operator.ask(lambda client: client.register_lot(member, "C-2", COIL, "LC-SW-B", 1, ROLL))
+    within = {"minAmount": ROLL - Decimal("0.350")}
 
     await seller.ask(lambda client: client.create_order(COIL, "limit", "sell", ROLL, "2090", {"lot": lot}))
     (listing,) = await buyer.ask(lambda client: client.fetch_listings(COIL))
     picked = await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
     with pytest.raises(OrderNotFound):
         await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+    await buyer.ask(lambda client: client.create_order(COIL, "limit", "buy", "28", "2085", within))
+    (bid,) = await seller.ask(lambda client: client.fetch_listings(COIL))
+    given = await seller.ask(lambda client: client.pick(bid["id"], None, bid["version"], {"lot": other}))
     report, books = await proved(exchange.location)
 
-    assert picked["cost"] == Decimal("58206.50")  # domain E2
-    assert [(each.seller, each.quantity_kg) for each in books.contracts] == [(member, 27_850)]
+    assert (picked["side"], picked["cost"]) == ("buy", Decimal("58206.50"))  # domain E2
+    assert (given["side"], given["filled"], given["price"]) == ("sell", ROLL, Decimal("2085.00"))
+    sold = [(each.seller, each.lot, each.quantity_kg) for each in books.contracts]
+    assert sold == [(member, int(lot), 27_850), (member, int(other), 27_850)]
     assert report.reconciled
     for trader in (operator, seller, buyer):
         await trader.close()

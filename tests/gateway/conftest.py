@@ -19,6 +19,7 @@ from gateway.engine_feed import SocketConnector
 from gateway.server import Gateway
 from gateway.session import signed_logon
 from tests.gateway.fake_engine import FakeEngine
+from tests.gateway.real_core import House
 
 OPERATOR, SELLER, BUYER, READER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32, bytes([4]) * 32
 STRANGER = bytes([9]) * 32
@@ -99,6 +100,12 @@ class Peer:
 
 
 Connect = Callable[..., Awaitable[Peer]]
+
+
+@pytest.fixture
+def house() -> House:
+    """A gateway with the real core behind it, and no socket."""
+    return House()
 
 
 @pytest.fixture

@@ -43,24 +43,35 @@ def test_cancel_and_pick_and_the_operators_commands_become_theirs() -> None:
     pick = codec.pick(
         messages.Pick(id="1", client_order_id="p", order_id="77", quantity="27.85", version=3), 5, 3
     )
+    given = codec.pick(messages.Pick(id="1", client_order_id="p", order_id="77", version=3, lot="9"), 5, 8)
     phase = codec.set_phase(messages.SetPhase(id="1", phase="halted"), 0, 4)
     reference = codec.set_reference(messages.SetReference(id="1", instrument="RB14-9-SG", price="2300"), 0, 5)
     clock = codec.set_clock(messages.SetClock(id="1", time_ns=8), 0, 6)
 
     rows = codec.commands_from(
-        [by_id, by_client, pick, phase, reference, clock, codec.roll_day(messages.RollDay(id="1"), 0, 7)]
+        [
+            by_id,
+            by_client,
+            pick,
+            phase,
+            reference,
+            clock,
+            codec.roll_day(messages.RollDay(id="1"), 0, 7),
+            given,
+        ]
     )
 
     assert rows["kind"].tolist() == [
         Command.CANCEL_ORDER, Command.CANCEL_ORDER, Command.PICK, Command.SET_PHASE, Command.SET_REFERENCE,
-        Command.SET_CLOCK, Command.ROLL_DAY,
+        Command.SET_CLOCK, Command.ROLL_DAY, Command.PICK,
     ]  # fmt: skip
     assert rows["order_id"].tolist()[:3] == [77, 0, 77]
     assert rows["flags"].tolist()[:2] == [0, Flag.BY_CLIENT_ORDER_ID]
-    assert (rows["quantity_kg"][2], rows["listing_version"][2]) == (27_850, 3)
+    assert [rows[name][2] for name in ("quantity_kg", "lot", "listing_version")] == [27_850, 0, 3]
+    assert [rows[name][7] for name in ("quantity_kg", "lot", "listing_version")] == [0, 9, 3]
     assert (rows["phase"][3], rows["instrument"][3]) == (Phase.HALTED, -1)
     assert (rows["price_fen_per_tonne"][4], rows["instrument"][4], rows["due_ns"][5]) == (230_000, 1, 8)
-    assert rows["tag"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert rows["tag"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @given(st.binary(min_size=128, max_size=128))

@@ -11,9 +11,8 @@ from gateway.errors import Refusal
 from gateway.outbox import Outbox
 from gateway.session import Session, signed_logon
 from tests.gateway.conftest import BUYER, READER, SELLER, members
-from tests.gateway.test_real_core import EIGHT_NS, MILL, REBAR, TRADER, House, heard, house, tonnes
+from tests.gateway.real_core import EIGHT_NS, MILL, REBAR, TRADER, House, heard, tonnes
 
-__all__ = ["house"]
 SECOND_NS = 10**9
 
 

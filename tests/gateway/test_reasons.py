@@ -14,7 +14,7 @@ from engine.vocabulary import SEQUENCE_MAX, Command, Profile, Reason, Scope, wir
 from gateway import codec
 from gateway.errors import TEXTS
 from tests.engine.fakes import MemoryDisk, Shard
-from tests.gateway.test_real_core import (
+from tests.gateway.real_core import (
     COIL,
     EIGHT_NS,
     MILL,
@@ -262,18 +262,26 @@ def at_the_sessions_end(house: House) -> None:
     house.apply(commands_of({"kind": Command.END_SESSION, "account": TRADER, "session": session}))
 
 
+def at_the_timers_end(house: House) -> None:
+    start = {"kind": Command.START_SESSION, "account": TRADER, "scope": Scope.NONE}
+    house.apply(commands_of(start))
+    house.sessions[TRADER].number = int(house.exchange.state.sessions["id"][1])
+    buy(house)
+    house.ask(TRADER, "cancel_all_after", expire_at="2015-07-08T15:00:00+08:00")
+    due_ns = EIGHT_NS + 7 * 3600 * 10**9
+    house.apply(commands_of({"kind": Command.EXPIRE, "due_ns": due_ns}))
+
+
 def by_the_switch(house: House) -> None:
     buy(house)
     by_blocked(house)
 
 
 def bid_done(house: House) -> None:
-    """The lot that goes to a bid is named by a command: JSON's pick has no field for it."""
     listed = listing(house)
     house.ask(MILL, "cancel_order", order_id=listed["order_id"])
     bid = buy(house, instrument=COIL, price="2090.00", quantity="28.000", min_quantity="27.000")
-    named = {"order_id": int(bid["order_id"]), "lot": COIL_LOT, "listing_version": 1, "client_order_id_0": 7}
-    house.apply(commands_of({"kind": Command.PICK, "account": MILL, "instrument": -1} | named))
+    pick(house, MILL, bid, quantity="", lot=str(COIL_LOT))
 
 
 ENDED: dict[Reason, tuple[str, Callable[[House], object]]] = {
@@ -290,18 +298,10 @@ ENDED: dict[Reason, tuple[str, Callable[[House], object]]] = {
     Reason.REPLACED_TO_NOTHING: ("150=4", to_nothing),
     Reason.BAND_MOVED: ("150=4", out_of_band),
     Reason.DISCONNECTED: ("150=4", at_the_sessions_end),
+    Reason.TIMER_EXPIRED: ("150=4", at_the_timers_end),
     Reason.KILL_SWITCH: ("150=4", by_the_switch),
     Reason.PICKED: ("150=4", bid_done),
 }
-NOT_TOLD: dict[Reason, str] = {
-    Reason.TIMER_EXPIRED: "cancel_all_after has no op yet; the core's test is test_c7_the_dead_man_timer",
-}
-NOT_TOLD_MAX = 1  # never to be raised
-
-
-@pytest.fixture
-def house() -> House:
-    return House()
 
 
 @pytest.mark.parametrize("reason", REJECTED, ids=wire_name)
@@ -360,9 +360,9 @@ def test_an_order_ends_by_this_reason_and_its_owner_is_told(house: House, reason
     house.exchange.check_invariants()
 
 
-def test_no_reason_is_left_out_and_the_lists_of_exceptions_do_not_grow() -> None:
-    named = [*REJECTED, *NOT_BY_SESSION, *DOOR, *ENDED, *NOT_TOLD]
+def test_no_reason_is_left_out_and_the_list_of_exceptions_does_not_grow() -> None:
+    named = [*REJECTED, *NOT_BY_SESSION, *DOOR, *ENDED]
 
     assert sorted(named) == sorted(set(Reason) - {Reason.NONE}), "each once"
-    assert (len(NOT_BY_SESSION), len(NOT_TOLD)) <= (NOT_BY_SESSION_MAX, NOT_TOLD_MAX)
-    assert all(len(why) > 20 for why in (*NOT_BY_SESSION.values(), *NOT_TOLD.values()))
+    assert len(NOT_BY_SESSION) <= NOT_BY_SESSION_MAX
+    assert all(len(why) > 20 for why in NOT_BY_SESSION.values())
