@@ -13,13 +13,15 @@ from gateway.messages import Channel, ModeName, OnDisconnect, OrderTypeName, Pha
 
 
 class Error(msgspec.Struct, kw_only=True):
-    """Why a request was refused: stable code, both languages, the field, whether a retry may help."""
+    """Why a request was refused: stable code, both languages, the field, whether a retry may help, and how
+    FIX says it, where it does."""
 
     code: str
     message: str
     message_zh: str
     path: str
     retry: bool
+    fix: str | UnsetType = UNSET
 
 
 class Rejected(msgspec.Struct, kw_only=True):
@@ -28,7 +30,7 @@ class Rejected(msgspec.Struct, kw_only=True):
 
     id: str | None
     ok: Literal[False] = False
-    error: Error
+    error: Error | msgspec.Raw  # written once and kept, where the engine refuses
     client_order_id: str | UnsetType = UNSET
     sequence: int | UnsetType = UNSET
     received_at: str | UnsetType = UNSET

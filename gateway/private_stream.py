@@ -11,12 +11,15 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from engine.instruments import FEE_FEN_PER_TONNE
 from engine.money import amount_fen, fee_fen
 from engine.records import CASH, LOT, ORDER, RECORD_BYTES, TRADE, Records
 from engine.vocabulary import Event, Flag, Reason, Side, wire_name
 from gateway import codec, pushes
+from gateway.errors import reason_code
+from gateway.fix_codes import fix_code
 from gateway.notation import money_text, time_text, tonnes_text
 from gateway.outbox import text_frame
 from gateway.session import Session
@@ -36,7 +39,7 @@ _PAIRS: Final = (_TRADE, _PREVENTED, _BUSTED)  # the kinds that concern two acco
 _CANCELED, _REFRESHED = int(Event.CANCELED), int(Event.REFRESHED)
 _IN_AUCTION: Final = int(Flag.IN_AUCTION)
 _EVENT_NAMES: Final = {int(kind): wire_name(kind) for kind in Event}
-_REASON_NAMES: Final = {int(reason): wire_name(reason) for reason in Reason} | {0: ""}
+_FIX_CODES: Final = {int(reason): fix_code(reason) for reason in Reason if reason is not Reason.NONE}
 _order: Final = codec.record_struct(ORDER, *codec.ORDER_FIELDS).unpack_from
 _trade: Final = codec.record_struct(TRADE, *codec.TRADE_FIELDS).unpack_from
 _cash: Final = codec.record_struct(CASH, *codec.CASH_FIELDS).unpack_from
@@ -84,7 +87,8 @@ def _order_change(row: tuple[Any, ...]) -> Change:
         leaves=tonnes_text(leaves_kg),
         cum=tonnes_text(cum_kg),
         lot=str(lot) if lot else "",
-        reason=_REASON_NAMES.get(reason, f"reason_{reason}"),
+        reason=reason_code(reason) if reason else "",
+        fix=_FIX_CODES.get(reason, UNSET),
     )  # fmt: skip
 
 

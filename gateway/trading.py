@@ -9,8 +9,10 @@ A key that trades gets a session in the engine at logon; its number goes with ev
 connection (semantics C7), unless another logon of the key has taken it over.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +25,7 @@ from gateway.notation import average_price_text, money_text, time_text, tonnes_t
 from gateway.session import IN_FLIGHT_MAX, Session
 
 TAG_BITS: Final = 48
+WRITTEN_ERRORS_MAX: Final = 1024  # more than there are reasons and fields that one can be about
 _REQUEST_MASK: Final = (1 << TAG_BITS) - 1
 _ACCEPTED, _REJECTED, _CANCELED = int(Event.ACCEPTED), int(Event.REJECTED), int(Event.CANCELED)
 _REPLACED, _ORDERS_CANCELED = int(Event.REPLACED), int(Event.ORDERS_CANCELED)
@@ -196,8 +199,19 @@ def error_of(code: str, path: str = "$", detail: str = "") -> answers.Error:
     """The error object of a code."""
     text = text_of(code, detail)
     return answers.Error(
-        code=code, message=text.english, message_zh=text.chinese, path=path, retry=text.retry
+        code=code,
+        message=text.english,
+        message_zh=text.chinese,
+        path=path,
+        retry=text.retry,
+        fix=text.fix or msgspec.UNSET,
     )
+
+
+@lru_cache(WRITTEN_ERRORS_MAX)
+def _written_error(reason: int, path: str) -> msgspec.Raw:
+    """The JSON of the error object of the engine's reason: most of a rejection's bytes, always the same."""
+    return msgspec.Raw(codec.encode(error_of(reason_code(reason), path)))
 
 
 def _response(
@@ -282,7 +296,7 @@ def _rejected(
         path = "$.lot"  # whose kilograms they are
     answer = answers.Rejected(
         id=message.id,
-        error=error_of(reason_code(reason), path),
+        error=_written_error(reason, path),
         sequence=sequence,
         received_at=time_text(received_ns),
         received_at_ns=received_ns,

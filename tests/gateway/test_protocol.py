@@ -74,8 +74,10 @@ def test_every_example_is_a_message() -> None:
             assert type(codec.decode_request(raw)) in REQUESTS.values()
         else:
             rejected = msgspec.json.decode(raw, type=answers.Rejected)
+            assert isinstance(rejected.error, answers.Error)
             text = TEXTS[rejected.error.code]
-            assert (rejected.error.message, rejected.error.message_zh) == (text.english, text.chinese)
+            said = (rejected.error.message, rejected.error.message_zh, rejected.error.fix)
+            assert said == (text.english, text.chinese, text.fix)
 
 
 def test_the_checksum_of_the_example_is_right() -> None:

@@ -139,6 +139,19 @@ async def test_settlements_refusals_pass_through_with_the_clients_field(
 
     error = answer["error"]
     assert (error["code"], error["path"], error["retry"]) == ("reference_used", "$.amount", False)
+    assert "fix" not in error
+
+
+async def test_what_the_engine_refused_to_settlement_has_the_engines_words(
+    connect: Connect, settlement: FakeSettlement
+) -> None:
+    operator = await connect(OPERATOR)
+    failure = requests.Failure(code="insufficient_funds", message="not so much is free", field="amount_fen")
+    settlement.answers["withdraw"] = {"failure": failure}
+
+    error = (await operator.ask("withdraw", member=2, amount="1.00", reference="bank-2"))["error"]
+
+    assert (error["message_zh"], error["fix"]) == ("可用资金不足,请先入金", "103=3")
 
 
 async def test_own_contracts_only_are_asked_for_and_shown(
