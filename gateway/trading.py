@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engine.frames import LINK_SHIFT, LINKS_MAX
 from engine.records import EVENT, ORDER, Records
 from engine.vocabulary import Event, Flag
 from gateway import answers, codec, messages
@@ -24,9 +25,7 @@ from gateway.errors import Refusal, reason_code, reason_path, text_of
 from gateway.notation import average_price_text, money_text, time_text, tonnes_text
 from gateway.session import IN_FLIGHT_MAX, Session
 
-TAG_BITS: Final = 48
 WRITTEN_ERRORS_MAX: Final = 1024  # more than there are reasons and fields that one can be about
-_REQUEST_MASK: Final = (1 << TAG_BITS) - 1
 _ACCEPTED, _REJECTED, _CANCELED = int(Event.ACCEPTED), int(Event.REJECTED), int(Event.CANCELED)
 _REPLACED, _ORDERS_CANCELED = int(Event.REPLACED), int(Event.ORDERS_CANCELED)
 _TIMER_SET, _ACCOUNT_BLOCKED = int(Event.TIMER_SET), int(Event.ACCOUNT_BLOCKED)
@@ -73,8 +72,8 @@ class TradingDesk:
 
     def open(self, number: int) -> None:
         """The engine is there, behind the link `number`."""
-        assert 0 < number < 1 << 16
-        self.number, self._next, self.available = number, number << TAG_BITS, True
+        assert 0 < number <= LINKS_MAX
+        self.number, self._next, self.available = number, number << LINK_SHIFT, True
 
     def submit(self, session: Session, message: messages.CommandRequest, received_ns: int) -> None:
         """Turn a request into a command of the next batch. Raises Refusal without any effect."""
@@ -182,7 +181,7 @@ class TradingDesk:
         """Which events of a batch may answer a request of this gateway."""
         kind = batch["kind"]
         telling = (batch["index"] == 0) | (kind == _ORDERS_CANCELED) | (kind == _ACCOUNT_BLOCKED)
-        return np.asarray((batch["tag"] >> TAG_BITS == self.number) & telling)
+        return np.asarray((batch["tag"] >> LINK_SHIFT == self.number) & telling)
 
     @property
     def waiting(self) -> int:

@@ -8,7 +8,6 @@ from time import time_ns
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from engine.location import Location
@@ -163,7 +162,3 @@ def order(number: int = 1, **changed: Any) -> dict[str, Any]:
         "client_order_id": f"o{number}", "instrument": "RB12-9-SG", "side": "buy", "price": "2330.00",
         "quantity": "10.004",
     } | changed  # fmt: skip
-
-
-def decoded(payload: bytes) -> Any:
-    return msgspec.json.decode(payload)

@@ -88,7 +88,7 @@ class House:
     def hear(self) -> None:
         """Take what the sessions were sent."""
         for each in self.sessions:
-            self.pushes[each] += heard(self.sessions[each])
+            self.pushes[each] += heard(self.sessions[each].outbox)
 
     def ask(self, member: int, op: str, /, **fields: Any) -> dict[str, Any]:
         """What the session hears in answer to a request; pushes are kept."""
@@ -133,8 +133,9 @@ def tonnes(bundles: int) -> str:
     return f"{bundles * STEP_KG / 1000:.3f}"
 
 
-def heard(session: Session) -> list[dict[str, Any]]:
-    data, found = session.outbox.take(), []
+def heard(outbox: Outbox) -> list[dict[str, Any]]:
+    """The messages that a connection would have got in its next write."""
+    data, found = outbox.take(), []
     while data:
         length, start = data[1] & 0x7F, 2
         if length == 126:

@@ -137,10 +137,19 @@ def test_a_wrong_frame_is_refused_with_the_path_of_its_fault(raw: bytes, code: s
         ({"client_order_id": "x" * 17}, "invalid_client_order_id", "$.client_order_id"),
         ({"client_order_id": "订单"}, "invalid_client_order_id", "$.client_order_id"),
         ({"client_order_id": "a\u0000"}, "invalid_client_order_id", "$.client_order_id"),
+        ({"type": "market"}, "price_not_for_type", "$.price"),
+        ({"price": ""}, "missing_field", "$.price"),
+        ({"type": "stop_limit", "stop_price": "x"}, "invalid_decimal", "$.stop_price"),
+        ({"display_quantity": "-1"}, "invalid_decimal", "$.display_quantity"),
+        ({"min_quantity": "1e3"}, "invalid_decimal", "$.min_quantity"),
+        ({"expire_at": "tomorrow"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "2015-07-08T15:00:00"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "1915-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
+        ({"expire_at": "9999-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
     ],
 )
 def test_a_well_formed_order_with_a_bad_value_names_the_field(
-    changed: dict[str, str], code: str, path: str
+    changed: dict[str, Any], code: str, path: str
 ) -> None:
     message = codec.decode_request(frame(**changed))
     assert isinstance(message, messages.NewOrder)
@@ -191,32 +200,6 @@ def test_every_term_of_an_order_has_its_field() -> None:
         234_000, 2501, 5002,
     )  # fmt: skip
     assert row["due_ns"] == 1436338800_000001000
-
-
-@pytest.mark.parametrize(
-    ("changed", "code", "path"),
-    [
-        ({"type": "market"}, "price_not_for_type", "$.price"),
-        ({"price": ""}, "missing_field", "$.price"),
-        ({"type": "stop_limit", "stop_price": "x"}, "invalid_decimal", "$.stop_price"),
-        ({"display_quantity": "-1"}, "invalid_decimal", "$.display_quantity"),
-        ({"min_quantity": "1e3"}, "invalid_decimal", "$.min_quantity"),
-        ({"expire_at": "tomorrow"}, "invalid_time", "$.expire_at"),
-        ({"expire_at": "2015-07-08T15:00:00"}, "invalid_time", "$.expire_at"),
-        ({"expire_at": "1915-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
-        ({"expire_at": "9999-07-08T15:00:00Z"}, "invalid_time", "$.expire_at"),
-    ],
-)
-def test_a_term_that_cannot_be_read_is_refused_with_its_path(
-    changed: dict[str, Any], code: str, path: str
-) -> None:
-    message = codec.decode_request(frame(**changed))
-    assert isinstance(message, messages.NewOrder)
-
-    with pytest.raises(Refusal) as refused:
-        codec.new_order(message, 5, 99)
-
-    assert (refused.value.code, refused.value.path) == (code, path)
 
 
 @pytest.mark.parametrize(

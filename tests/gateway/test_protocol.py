@@ -14,7 +14,7 @@ from gateway.market_data import checksum
 
 TEXT = (Path(codec.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 REQUESTS = {kind.__struct_config__.tag: kind for kind in get_args(messages.AnyRequest)}
-BASES = {answers.Response, pushes.PrivateEvent}
+BASES = {answers.Response, answers.Judged, pushes.PrivateEvent}
 TABLED = [
     kind
     for module in (answers, pushes)
