@@ -141,6 +141,10 @@ _REACH: Final = {
         "the account has not reached that account_sequence; start without resume_from",
         "账户尚未到达该account_sequence,请不带resume_from订阅",
     ),
+    "resume_too_old": Text(
+        "what came behind that account_sequence is no longer kept; join without resume_from, ask for what is",
+        "该account_sequence之后的事件已不再保留,请不带resume_from订阅并重新查询",
+    ),
     "after_ended": Text(
         "the listing named by `after` has ended; begin again without it", "after所指的挂牌已结束,请从头查询"
     ),

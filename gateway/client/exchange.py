@@ -263,7 +263,8 @@ class Client(Office):
     # The private stream
 
     async def watch_private(self, resume_from: int | None = None) -> list[dict[str, Any]]:
-        """Every private event since the last call, of all kinds, as the exchange writes them."""
+        """Every private event since the last call, of all kinds, as the exchange writes them. Raises
+        BadRequest (`resume_too_old`) when what was missed is no longer kept: the next call begins anew."""
         await self._join_private(resume_from)
         return await self._drain(self._events)
 
@@ -325,6 +326,9 @@ class Client(Office):
         elif channel == "trades" and message["instrument"] in self._tapes:
             if message["type"] == "update":
                 self._tapes[message["instrument"]].extend(message["trades"])
+        elif channel == "error" and message["error"]["code"] == "resume_too_old":
+            self._private, self.account_sequence, self._sequence = False, -1, 0  # asking again were in vain
+            self._broken = error_of(message)
         else:
             return
         self._notify()

@@ -87,6 +87,7 @@ def test_the_checksum_of_the_example_is_right() -> None:
 
 
 def test_the_limits_in_the_text_are_those_in_the_code() -> None:
+    from engine.retention import EVENTS_KEPT
     from gateway import messages, server, session
 
     for words in (
@@ -95,6 +96,7 @@ def test_the_limits_in_the_text_are_those_in_the_code() -> None:
         f"after {session.LOGON_SECONDS} s",
         f"{session.IN_FLIGHT_MAX} unanswered requests",
         f"every {server.HEARTBEAT_SECONDS:.0f} s",
+        f"last {EVENTS_KEPT:,} commands",
         f"never more than {messages.PAGE_ROWS_MAX:,}",
         f"integer, default {messages.PAGE_ROWS_MAX} | `100` | 1-{messages.PAGE_ROWS_MAX} |",
     ):
