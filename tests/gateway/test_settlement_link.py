@@ -131,7 +131,8 @@ async def test_the_directory_is_current_from_its_last_part_until_the_line_is_los
 @pytest.mark.parametrize(
     ("code", "chinese", "fix"),
     [
-        ("reference_used", "not this time", None),  # settlement's own
+        ("reference_used", "银行流水号已用于另一笔款项,请更换", None),  # settlement's own
+        ("of_a_newer_settlement", "not this time", None),
         ("insufficient_funds", "可用资金不足,请先入金", "103=3"),  # what the engine told settlement
     ],
 )
