@@ -88,7 +88,7 @@ def test_the_checksum_of_the_example_is_right() -> None:
 
 def test_the_limits_in_the_text_are_those_in_the_code() -> None:
     from engine.retention import EVENTS_KEPT
-    from gateway import messages, server, session
+    from gateway import market_data, messages, server, session
 
     for words in (
         f"{server.FRAME_BYTES_MAX:,} bytes",
@@ -97,6 +97,7 @@ def test_the_limits_in_the_text_are_those_in_the_code() -> None:
         f"{session.IN_FLIGHT_MAX} unanswered requests",
         f"every {server.HEARTBEAT_SECONDS:.0f} s",
         f"last {EVENTS_KEPT:,} commands",
+        f"{market_data.RECENT_TRADES_MAX} at most",
         f"never more than {messages.PAGE_ROWS_MAX:,}",
         f"integer, default {messages.PAGE_ROWS_MAX} | `100` | 1-{messages.PAGE_ROWS_MAX} |",
     ):
