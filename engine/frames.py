@@ -44,6 +44,9 @@ class Frame(IntEnum):
     SNAPSHOT = 9  # on the command socket: take a snapshot now; answered by REPLY
 
 
+LINK_SHIFT: Final = 48  # a command's tag is link number << 48 | the client's own request number
+LINKS_MAX: Final = (1 << 16) - 1  # numbers 1 to this, told by HELLO; 0 is settlement's, and the engine's own
+ALL_KEPT: Final = -1  # as the sequence of a SUBSCRIBE: from the first command on whose events are kept
 COMMANDS_MAX: Final = 1 << 16  # of one COMMANDS frame: as many as the engine's inbox holds
 
 KINDS: Final = frozenset(Frame)

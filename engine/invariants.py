@@ -5,12 +5,16 @@ number (best level, level totals, holds, counters).
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from engine import money
 from engine.core.layout import LADDERS, State
-from engine.vocabulary import Mode, Phase, Side, TimeInForce
+from engine.records import Records
+from engine.vocabulary import ORDER_SLOT_BITS, Mode, Phase, Side, TimeInForce
+
+SLOT_MASK: Final = (1 << ORDER_SLOT_BITS) - 1
 
 
 def check_invariants(state: State) -> None:
@@ -101,10 +105,7 @@ def _check_tiers(state: State, ladder: int, occupied: list[int]) -> None:
 def _check_slots(state: State, slots: list[int]) -> None:
     """Live and freed slots are all that were ever used, and freed ones are zero but for their link."""
     head, nodes = state.head, state.nodes
-    freed, slot = [], int(head["free_slot"][0])
-    while slot != 0:
-        freed.append(slot)
-        slot = int(nodes["next"][slot])
+    freed = _chain(int(head["free_slot"][0]), nodes)
     assert len(slots) == int(head["live_orders"][0]), "live orders are counted"
     assert sorted(slots + freed) == list(range(1, int(head["slots_used"][0]) + 1)), (
         "no slot is lost or double"
@@ -115,7 +116,16 @@ def _check_slots(state: State, slots: list[int]) -> None:
     names = [name for name in state.orders.dtype.names or () if not name.startswith("reserved")]
     assert not any(state.orders[name][freed].any() for name in names), "freed slots are zero"
     for slot in slots:
-        assert int(nodes["id"][slot]) & 0x3FFFFF == slot, "an order id names its slot"
+        assert int(nodes["id"][slot]) & SLOT_MASK == slot, "an order id names its slot"
+
+
+def _chain(first: int, rows: Records) -> list[int]:
+    """The freed rows, from the first on by their links; 0 ends the chain."""
+    found = []
+    while first != 0:
+        found.append(first)
+        first = int(rows["next"][first])
+    return found
 
 
 def _check_money(state: State, slots: list[int]) -> None:
@@ -162,17 +172,14 @@ def _check_goods(state: State, slots: list[int]) -> None:
 def _check_sessions(state: State, slots: list[int]) -> None:
     """Live and freed sessions are all that were ever used; orders name live ones of their account (C7)."""
     head, sessions = state.head, state.sessions
-    freed, slot = [], int(head["free_session"][0])
-    while slot != 0:
-        freed.append(slot)
-        slot = int(sessions["next"][slot])
+    freed = _chain(int(head["free_session"][0]), sessions)
     used = range(1, int(head["sessions_used"][0]) + 1)
     live = [session for session in used if int(sessions["id"][session]) != 0]
     assert sorted(live + freed) == list(used), "no session is lost or double"
     for name in ("id", "account", "scope", "due_ns"):
         assert not sessions[name][freed].any(), f"freed sessions are zero: {name}"
     for session in live:
-        assert int(sessions["id"][session]) & 0x3FFFFF == session, "a session's id names its slot"
+        assert int(sessions["id"][session]) & SLOT_MASK == session, "a session's id names its slot"
         assert int(state.accounts["open"][sessions["account"][session]]) == 1, "a session is an account's"
         due = int(sessions["due_ns"][session])
         assert due == 0 or 0 < int(head["next_expiry_ns"][0]) <= due, "a timer is not forgotten"

@@ -181,6 +181,7 @@ class EventLink(_Link):
     @classmethod
     async def connect(cls, path: Path, *, after: int, account: int = -1, until: int = 0) -> Self:
         """Subscribe on location.engine_events to what follows command `after`, of one account or of all (-1).
+        ALL_KEPT: to all that the engine still keeps; it hangs up on who wants more.
 
         `until` is the sequence at which it ends, 0 for never.
         Raises LinkDownError.

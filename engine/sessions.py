@@ -15,12 +15,10 @@ from typing import Final
 import numpy as np
 
 from engine.core.layout import State
-from engine.frames import LinkError
+from engine.frames import LINK_SHIFT, LINKS_MAX, LinkError
 from engine.records import ORDER, Records, commands_of, select
 from engine.vocabulary import Command, Event
 
-LINK_SHIFT: Final = 48  # a tag is link number << 48 | the client's own request number
-LINKS_MAX: Final = (1 << 16) - 1  # numbers 1 to this; 0 is settlement's, and the engine's own
 RETRY_S: Final = 0.2  # after the inbox or the disk had no room for the ends
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from engine.event_log import EventLog
-from engine.frames import Frame, FrameReader, LinkError, frame
+from engine.frames import ALL_KEPT, Frame, FrameReader, LinkError, frame
 from engine.link import SETTLEMENT, hello
 from engine.records import Records, select
 from engine.sequencer import Sequencer
@@ -109,10 +109,11 @@ class Subscribers:
                 part.result()
 
     def _place_after(self, after: int) -> int:
-        """The offset behind command `after`. Raises LinkError when that is not kept any more."""
+        """The offset behind command `after`, of ALL_KEPT the first one. Raises LinkError when the command
+        behind `after` is not kept any more."""
         events = self._server.events
         offset = events.position_after(after)
-        if 0 < events.first == offset < events.size:
+        if after != ALL_KEPT and 0 < events.first == offset < events.size:
             kept = int(events.read(offset)["sequence"][0])
             if kept > after + 1:
                 raise LinkError(f"events after command {after} are asked for, those from {kept} on are kept")

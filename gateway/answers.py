@@ -13,13 +13,15 @@ from gateway.messages import Channel, ModeName, OnDisconnect, OrderTypeName, Pha
 
 
 class Error(msgspec.Struct, kw_only=True):
-    """Why a request was refused: stable code, both languages, the field, whether a retry may help."""
+    """Why a request was refused: stable code, both languages, the field, whether a retry may help, and how
+    FIX says it, where it does."""
 
     code: str
     message: str
     message_zh: str
     path: str
     retry: bool
+    fix: str | UnsetType = UNSET
 
 
 class Rejected(msgspec.Struct, kw_only=True):
@@ -28,7 +30,7 @@ class Rejected(msgspec.Struct, kw_only=True):
 
     id: str | None
     ok: Literal[False] = False
-    error: Error
+    error: Error | msgspec.Raw  # written once and kept, where the engine refuses
     client_order_id: str | UnsetType = UNSET
     sequence: int | UnsetType = UNSET
     received_at: str | UnsetType = UNSET
@@ -45,27 +47,33 @@ class Response(msgspec.Struct, kw_only=True):
     ok: Literal[True] = True
 
 
-class OrderAccepted(Response, kw_only=True):
+class Judged(Response, kw_only=True):
+    """The base of every durable acknowledgement: the command's number, when it came and when it was
+    stamped."""
+
+    sequence: int
+    received_at: str
+    received_at_ns: int
+    sequenced_at: str
+    sequenced_at_ns: int
+
+
+class OrderAccepted(Judged, kw_only=True):
     """The durable acknowledgement of new_order and pick: what the order had become when the command was
     done."""
 
     order_id: str
     client_order_id: str
-    sequence: int
     price: str
     quantity: str
     leaves: str
     cum: str
     amount: str
     average_price: str | None
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
     duplicate: bool
 
 
-class OrderReplaced(Response, kw_only=True):
+class OrderReplaced(Judged, kw_only=True):
     """The durable acknowledgement of replace_order: what the order had become when the command was done."""
 
     order_id: str
@@ -76,69 +84,38 @@ class OrderReplaced(Response, kw_only=True):
     quantity: str
     leaves: str
     cum: str
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
-class MassCanceled(Response, kw_only=True):
+class MassCanceled(Judged, kw_only=True):
     """The durable acknowledgement of mass_cancel: how many orders it canceled."""
 
     canceled: int
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
-class TimerSet(Response, kw_only=True):
+class TimerSet(Judged, kw_only=True):
     """The durable acknowledgement of cancel_all_after: when the session's orders end; 0 and "": never."""
 
     due_at: str
     due_at_ns: int
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
-class AccountBlocked(Response, kw_only=True):
+class AccountBlocked(Judged, kw_only=True):
     """The durable acknowledgement of block_account: how many orders it canceled."""
 
     canceled: int
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
-class OrderCanceled(Response, kw_only=True):
+class OrderCanceled(Judged, kw_only=True):
     """The durable acknowledgement of cancel_order, and of a replace_order that left nothing."""
 
     order_id: str
     client_order_id: str
     canceled: str
     cum: str
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
-class Done(Response, kw_only=True):
+class Done(Judged, kw_only=True):
     """The durable acknowledgement of an operator's command."""
-
-    sequence: int
-    received_at: str
-    received_at_ns: int
-    sequenced_at: str
-    sequenced_at_ns: int
 
 
 class LoggedOn(Response, kw_only=True):

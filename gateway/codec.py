@@ -70,17 +70,9 @@ _SESSION: Final = record_struct(
     COMMAND, *_HEAD, "account", "instrument", "tag", "session", "due_ns", "scope"
 ).pack
 _PICK: Final = record_struct(
-    COMMAND,
-    *_HEAD,
-    "account",
-    "instrument",
-    "tag",
-    "session",
-    _TEXT_FIELD,
-    "order_id",
-    "quantity_kg",
-    "listing_version",
-).pack
+    COMMAND, *_HEAD, "account", "instrument", "tag", "session", _TEXT_FIELD, "order_id", "quantity_kg",
+    "lot", "listing_version",
+).pack  # fmt: skip
 _OPERATOR: Final = record_struct(
     COMMAND, *_HEAD, "phase", "account", "instrument", "tag", "price_fen_per_tonne", "due_ns"
 ).pack
@@ -314,12 +306,16 @@ def cancel_all_after(message: messages.CancelAllAfter, account: int, tag: int, s
 
 
 def pick(message: messages.Pick, account: int, tag: int, session: int = 0) -> bytes:
-    """The PICK command of a message."""
+    """The PICK command of a message. Raises Refusal unless it names either kilograms, to take of a sell, or a
+    lot, to give to a bid: of a lot the core takes all that is free, whatever quantity stands beside it."""
     client_order_id = client_order_id_bytes(message.client_order_id)
     order_id = parse_id(message.order_id, "$.order_id")
-    quantity_kg = parse_quantity(message.quantity)
+    if bool(message.quantity) == bool(message.lot):
+        raise Refusal("quantity_or_lot", "$.lot" if message.lot else "$.quantity")
+    quantity_kg = parse_quantity(message.quantity) if message.quantity else 0
+    lot = parse_id(message.lot, "$.lot") if message.lot else 0
     return _PICK(
-        _VERSION, _KIND_PICK, account, -1, tag, session, client_order_id, order_id, quantity_kg,
+        _VERSION, _KIND_PICK, account, -1, tag, session, client_order_id, order_id, quantity_kg, lot,
         message.version,
     )  # fmt: skip
 

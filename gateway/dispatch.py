@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
+from msgspec import UNSET
 
 from engine import requests
 from engine.records import Records
@@ -259,15 +260,8 @@ class Dispatcher:
         if isinstance(request, requests.AddMember) and answer.member is not None:
             self._know_member(answer.member, request)
         if answer.failure is not None:
-            failure = answer.failure
-            error = answers.Error(
-                code=failure.code,
-                message=failure.message,
-                message_zh=_chinese(failure),
-                path=f"$.{_FIELD_NAMES.get(failure.field, failure.field)}" if failure.field else "$",
-                retry=failure.retry,
-            )
-            session.outbox.send(codec.encode(answers.Rejected(id=request_id, error=error)))
+            rejected = answers.Rejected(id=request_id, error=_error_of(answer.failure))
+            session.outbox.send(codec.encode(rejected))
         else:
             response = inquiries.settlement_answer(request_id, request, answer)
             session.outbox.send(codec.encode(response))
@@ -317,9 +311,17 @@ def _ignore(session: Session, code: str) -> None:
     """Nobody listens."""
 
 
-def _chinese(failure: requests.Failure) -> str:
+def _error_of(failure: requests.Failure) -> answers.Error:
+    """Settlement's failure in its own words, with what the table adds to a code that it knows."""
     known = TEXTS.get(failure.code)
-    return known.chinese if known else failure.message
+    return answers.Error(
+        code=failure.code,
+        message=failure.message,
+        message_zh=known.chinese if known else failure.message,
+        path=f"$.{_FIELD_NAMES.get(failure.field, failure.field)}" if failure.field else "$",
+        retry=failure.retry,
+        fix=known.fix if known and known.fix else UNSET,
+    )
 
 
 def _instrument_numbers(message: messages.Subscribe | messages.Unsubscribe) -> list[int]:

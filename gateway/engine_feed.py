@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from engine.frames import ALL_KEPT
 from engine.link import CommandLink, EventLink
 from engine.records import Records, select
 from engine.vocabulary import Command
@@ -35,6 +36,7 @@ RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)  # the last one repeats
 SMALL_BATCH_ROWS: Final = 64
 REPLAY_STALL_SECONDS: Final = 30.0  # a peer that reads nothing for so long is a slow consumer
 REPLAY_POLL_SECONDS: Final = 0.01
+_NOT_THERE: Final = "resume_too_old"  # what is to be replayed is not among the events that were searched
 
 log = structlog.get_logger(__name__)
 
@@ -224,30 +226,31 @@ class EngineFeed:
         answer = answers.Subscribed(id=request_id, channel="private", account_sequence=start)
         session.outbox.send(codec.encode(answer))
         hint = resume_from.sequence if resume_from else 0
-        complete = await self._replay(stream, position, until, max(hint - 1, 0))
-        if not complete and hint and not session.ended:  # the hint was wrong: search from the beginning
-            complete = await self._replay(stream, position, until, 0)
-        if not (complete and stream.go_live()):
-            self.on_broken(session, "slow_consumer")
+        fault = await self._replay(stream, position, until, hint - 1 if hint else ALL_KEPT)
+        if fault == _NOT_THERE and hint:  # the hint was wrong: search all that there is
+            fault = await self._replay(stream, position, until, ALL_KEPT)
+        if fault or not stream.go_live():
+            self.on_broken(session, fault or "slow_consumer")
 
-    async def _replay(self, stream: PrivateStream, position: int, until: int, after: int) -> bool:
-        """Send the account's events up to `position`; False when some are missing after `after`."""
+    async def _replay(self, stream: PrivateStream, position: int, until: int, after: int) -> str:
+        """Send the account's events up to `position`; return "" or, as an error's code, why not all came."""
         if stream.last >= position:
-            return True
+            return ""
         try:
             link = await self._connector.events(after=after, account=stream.account, until=until)
         except ConnectionError:
-            return False
-        async for batch in link:
-            for account, account_sequence, event in changes(codec.rows_of(batch)):
-                wanted = account == stream.account and account_sequence <= position
-                if wanted and not stream.replay(account_sequence, text_frame(codec.encode(event))):
-                    link.close()
-                    return False
-            if not await _drained(stream.session):
-                link.close()
-                return False
-        return stream.last == position
+            return "engine_unavailable"
+        try:
+            async for batch in link:
+                for account, account_sequence, event in changes(codec.rows_of(batch)):
+                    wanted = account == stream.account and account_sequence <= position
+                    if wanted and not stream.replay(account_sequence, text_frame(codec.encode(event))):
+                        return _NOT_THERE
+                if not await _drained(stream.session):
+                    return "slow_consumer"
+        finally:
+            link.close()
+        return "" if stream.last == position else _NOT_THERE
 
     def _market_clear(self) -> None:
         assert self.dispatcher is not None

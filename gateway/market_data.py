@@ -156,7 +156,6 @@ class MarketData:
         self.watched: npt.NDArray[np.bool_] = np.zeros(
             len(codec.INSTRUMENTS) + 1, np.bool_
         )  # last: instrument -1
-        self.watching = False
         self._ask = ask
         self._subscribers: dict[Topic, dict[int, Outbox]] = {}  # by id(outbox)
         self._books: dict[int, DepthBook] = {}
@@ -166,6 +165,11 @@ class MarketData:
         self._best: dict[int, tuple[Any, Any]] = {}  # the best levels that were published last
         self._recent: dict[int, deque[pushes.PublicTrade]] = {}
         self._auctions: dict[int, pushes.Indicative] = {}
+
+    @property
+    def watching(self) -> bool:
+        """Whether anybody watches anything."""
+        return bool(self._subscribers)
 
     def subscribe(self, topic: Topic, outbox: Outbox) -> None:
         """Add a subscriber; it gets a snapshot now, or when the engine has said how the book stands."""
@@ -351,7 +355,6 @@ class MarketData:
         self.watched[:] = False
         for _, instrument in self._subscribers:
             self.watched[instrument] = True
-        self.watching = bool(self._subscribers)
 
 
 def _trade(row: Row) -> pushes.PublicTrade:

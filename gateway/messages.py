@@ -104,12 +104,14 @@ class CancelAllAfter(Request, tag="cancel_all_after"):
 
 
 class Pick(Request, tag="pick"):
-    """Take a listing at its price; `version` is the one seen in `listings`."""
+    """Take a listing at its price: so much of a sell, or a bid with all that a lot has free (semantics F2);
+    `version` is the one seen in `listings`."""
 
     client_order_id: str
     order_id: str
-    quantity: str
     version: Count
+    quantity: str = ""
+    lot: str = ""
 
 
 class OpenOrders(Request, tag="open_orders"):

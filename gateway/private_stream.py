@@ -7,16 +7,19 @@ repeat, what lies further ahead is a gap, and a gap ends the session rather than
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from engine.instruments import FEE_FEN_PER_TONNE
 from engine.money import amount_fen, fee_fen
 from engine.records import CASH, LOT, ORDER, RECORD_BYTES, TRADE, Records
 from engine.vocabulary import Event, Flag, Reason, Side, wire_name
 from gateway import codec, pushes
+from gateway.errors import reason_code
+from gateway.fix_codes import fix_code
 from gateway.notation import money_text, time_text, tonnes_text
 from gateway.outbox import text_frame
 from gateway.session import Session
@@ -36,7 +39,7 @@ _PAIRS: Final = (_TRADE, _PREVENTED, _BUSTED)  # the kinds that concern two acco
 _CANCELED, _REFRESHED = int(Event.CANCELED), int(Event.REFRESHED)
 _IN_AUCTION: Final = int(Flag.IN_AUCTION)
 _EVENT_NAMES: Final = {int(kind): wire_name(kind) for kind in Event}
-_REASON_NAMES: Final = {int(reason): wire_name(reason) for reason in Reason} | {0: ""}
+_FIX_CODES: Final = {int(reason): fix_code(reason) for reason in Reason if reason is not Reason.NONE}
 _order: Final = codec.record_struct(ORDER, *codec.ORDER_FIELDS).unpack_from
 _trade: Final = codec.record_struct(TRADE, *codec.TRADE_FIELDS).unpack_from
 _cash: Final = codec.record_struct(CASH, *codec.CASH_FIELDS).unpack_from
@@ -84,7 +87,8 @@ def _order_change(row: tuple[Any, ...]) -> Change:
         leaves=tonnes_text(leaves_kg),
         cum=tonnes_text(cum_kg),
         lot=str(lot) if lot else "",
-        reason=_REASON_NAMES.get(reason, f"reason_{reason}"),
+        reason=reason_code(reason) if reason else "",
+        fix=_FIX_CODES.get(reason, UNSET),
     )  # fmt: skip
 
 
@@ -98,25 +102,42 @@ def _status(kind: int, quantity_kg: int, cum_kg: int) -> Any:
     return "filled" if cum_kg == quantity_kg else "partially_filled"
 
 
+_Role = Literal["maker", "taker", "auction"]
+_Party = tuple[int, int, int, int, int, _Role]  # account, its sequence, order id, leaves, side, role
+_Met = dict[str, Any]  # the fields of an event that are the same for both parties
+
+
 def _pair(row: tuple[Any, ...]) -> list[Change]:
     """What two orders met for, once from each side: the incoming one's, then the resting one's; of a bust the
     buyer's, then the seller's."""
-    (_, _, kind, side, flags, _, account, counter_account, account_sequence, counter_sequence, order_id,
-     counter_order_id, _, _, _, leaves_kg, counter_leaves_kg, _) = row  # fmt: skip
-    roles = ("auction", "auction") if flags & _IN_AUCTION else ("taker", "maker")
-    tell = _TELLERS[kind]
-    incoming = tell(row, roles[0], side, account, account_sequence, order_id, leaves_kg, counter_account)
-    resting = tell(
-        row,
-        roles[1],
-        1 - side,
-        counter_account,
-        counter_sequence,
-        counter_order_id,
-        counter_leaves_kg,
-        account,
-    )
-    both = [incoming, resting]
+    (sequence, time_ns, kind, side, flags, instrument, account, counter_account, account_sequence,
+     counter_sequence, order_id, counter_order_id, match_id, price, quantity_kg, leaves_kg, counter_leaves_kg,
+     lot) = row  # fmt: skip
+    auction = flags & _IN_AUCTION
+    one: _Party = (
+        account, account_sequence, order_id, leaves_kg, side, "auction" if auction else "taker",
+    )  # fmt: skip
+    other: _Party = (
+        counter_account, counter_sequence, counter_order_id, counter_leaves_kg, 1 - side,
+        "auction" if auction else "maker",
+    )  # fmt: skip
+    met = {
+        "sequence": sequence,
+        "time": time_text(time_ns),
+        "time_ns": time_ns,
+        "instrument": codec.INSTRUMENT_CODES[instrument],
+        "price": money_text(price),
+        "quantity": tonnes_text(quantity_kg),
+    }
+    if kind != _PREVENTED:
+        met["match_id"] = str(match_id)
+        met["amount"] = money_text(int(amount_fen(price, quantity_kg)))
+        met["fee"] = money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE)))
+    tell, lot_text = _TELLERS[kind], str(lot) if lot else ""
+    both = [
+        (account, account_sequence, tell(met, one, other, lot_text)),
+        (counter_account, counter_sequence, tell(met, other, one, lot_text)),
+    ]
     return sorted(both, key=_by_account_sequence) if account == counter_account else both
 
 
@@ -124,96 +145,45 @@ def _by_account_sequence(change: Change) -> int:
     return change[1]
 
 
-def _fill(
-    row: tuple[Any, ...],
-    role: Any,
-    side: int,
-    account: int,
-    account_sequence: int,
-    order_id: int,
-    leaves_kg: int,
-    counterparty: int,
-) -> Change:
-    (sequence, time_ns, _, _, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _,
-     lot) = row  # fmt: skip
-    return account, account_sequence, pushes.FillEvent(
+def _fill(met: _Met, party: _Party, counterparty: _Party, lot: str) -> pushes.FillEvent:
+    account, account_sequence, order_id, leaves_kg, side, role = party
+    return pushes.FillEvent(
+        **met,
         member=account,
         account_sequence=account_sequence,
-        sequence=sequence,
-        time=time_text(time_ns),
-        time_ns=time_ns,
-        match_id=str(match_id),
         order_id=str(order_id),
-        instrument=codec.INSTRUMENT_CODES[instrument],
         side=codec.SIDES[side],
         role=role,
-        price=money_text(price),
-        quantity=tonnes_text(quantity_kg),
         leaves=tonnes_text(leaves_kg),
-        amount=money_text(int(amount_fen(price, quantity_kg))),
-        fee=money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE))),
-        lot=str(lot) if lot else "",
-        counterparty=counterparty,
-    )  # fmt: skip
+        lot=lot,
+        counterparty=counterparty[0],
+    )
 
 
-def _bust(
-    row: tuple[Any, ...],
-    role: Any,
-    side: int,
-    account: int,
-    account_sequence: int,
-    order_id: int,
-    leaves_kg: int,
-    counterparty: int,
-) -> Change:
-    (sequence, time_ns, _, _, _, instrument, _, _, _, _, _, _, match_id, price, quantity_kg, _, _,
-     lot) = row  # fmt: skip
-    return account, account_sequence, pushes.BustEvent(
+def _bust(met: _Met, party: _Party, counterparty: _Party, lot: str) -> pushes.BustEvent:
+    account, account_sequence, _, _, side, _ = party
+    return pushes.BustEvent(
+        **met,
         member=account,
         account_sequence=account_sequence,
-        sequence=sequence,
-        time=time_text(time_ns),
-        time_ns=time_ns,
-        match_id=str(match_id),
-        instrument=codec.INSTRUMENT_CODES[instrument],
         side=codec.SIDES[side],
-        price=money_text(price),
-        quantity=tonnes_text(quantity_kg),
-        amount=money_text(int(amount_fen(price, quantity_kg))),
-        fee=money_text(int(fee_fen(quantity_kg, FEE_FEN_PER_TONNE))),
-        lot=str(lot),
-        counterparty=counterparty,
-    )  # fmt: skip
+        lot=lot,
+        counterparty=counterparty[0],
+    )
 
 
-def _prevention(
-    row: tuple[Any, ...],
-    role: Any,
-    side: int,
-    account: int,
-    account_sequence: int,
-    order_id: int,
-    leaves_kg: int,
-    counterparty: int,
-) -> Change:
-    (sequence, time_ns, _, _, _, instrument, _, _, _, _, incoming_id, resting_id, _, price, quantity_kg, _, _,
-     lot) = row  # fmt: skip
-    return account, account_sequence, pushes.PreventedEvent(
+def _prevention(met: _Met, party: _Party, counterparty: _Party, lot: str) -> pushes.PreventedEvent:
+    account, account_sequence, order_id, leaves_kg, side, _ = party
+    return pushes.PreventedEvent(
+        **met,
         member=account,
         account_sequence=account_sequence,
-        sequence=sequence,
-        time=time_text(time_ns),
-        time_ns=time_ns,
         order_id=str(order_id),
-        counter_order_id=str(resting_id if order_id == incoming_id else incoming_id),
-        instrument=codec.INSTRUMENT_CODES[instrument],
+        counter_order_id=str(counterparty[2]),
         side=codec.SIDES[side],
-        price=money_text(price),
-        quantity=tonnes_text(quantity_kg),
         leaves=tonnes_text(leaves_kg),
-        lot=str(lot) if side == Side.SELL else "",
-    )  # fmt: skip
+        lot=lot if side == Side.SELL else "",
+    )
 
 
 _TELLERS: Final = {_TRADE: _fill, _PREVENTED: _prevention, _BUSTED: _bust}
@@ -294,8 +264,12 @@ class PrivateStreams:
 
     def __init__(self) -> None:
         self._served: npt.NDArray[np.bool_] = np.zeros(ACCOUNTS_MAX + 1, np.bool_)  # the last: account -1
-        self.serving = False
         self._streams: dict[int, list[PrivateStream]] = {}
+
+    @property
+    def serving(self) -> bool:
+        """Whether there is any stream."""
+        return bool(self._streams)
 
     def join(self, session: Session) -> PrivateStream:
         """A stream that holds live events back until `go_live`; it replaces the session's former one."""
@@ -304,7 +278,6 @@ class PrivateStreams:
         assert 0 <= stream.account < ACCOUNTS_MAX
         self._streams.setdefault(stream.account, []).append(stream)
         self._served[stream.account] = True
-        self.serving = True
         return stream
 
     def leave(self, session: Session) -> None:
@@ -314,7 +287,6 @@ class PrivateStreams:
         if not streams and session.member in self._streams:
             del self._streams[session.member]
             self._served[session.member] = False
-        self.serving = bool(self._streams)
 
     def concerned(self, events: Records) -> npt.NDArray[np.bool_]:
         """Which of a batch of events concern an account with a stream: its own, and a trade's resting

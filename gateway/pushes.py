@@ -122,7 +122,8 @@ class PrivateEvent(msgspec.Struct, kw_only=True, tag_field="event"):
 
 
 class OrderEvent(PrivateEvent, tag="order", kw_only=True):
-    """Something happened to an order (`change`); when what was left was canceled, `reason` says why."""
+    """Something happened to an order (`change`); when what was left was canceled, `reason` says why, and
+    `fix` how FIX says it."""
 
     change: Literal["accepted", "replaced", "triggered", "refreshed", "canceled"]
     status: Literal["new", "partially_filled", "filled", "canceled"]
@@ -139,6 +140,7 @@ class OrderEvent(PrivateEvent, tag="order", kw_only=True):
     cum: str
     lot: str
     reason: str
+    fix: str | UnsetType = UNSET
 
 
 class FillEvent(PrivateEvent, tag="fill", kw_only=True):

@@ -9,11 +9,14 @@ A key that trades gets a session in the engine at logon; its number goes with ev
 connection (semantics C7), unless another logon of the key has taken it over.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from engine.frames import LINK_SHIFT, LINKS_MAX
 from engine.records import EVENT, ORDER, Records
 from engine.vocabulary import Event, Flag
 from gateway import answers, codec, messages
@@ -22,8 +25,7 @@ from gateway.errors import Refusal, reason_code, reason_path, text_of
 from gateway.notation import average_price_text, money_text, time_text, tonnes_text
 from gateway.session import IN_FLIGHT_MAX, Session
 
-TAG_BITS: Final = 48
-_REQUEST_MASK: Final = (1 << TAG_BITS) - 1
+WRITTEN_ERRORS_MAX: Final = 1024  # more than there are reasons and fields that one can be about
 _ACCEPTED, _REJECTED, _CANCELED = int(Event.ACCEPTED), int(Event.REJECTED), int(Event.CANCELED)
 _REPLACED, _ORDERS_CANCELED = int(Event.REPLACED), int(Event.ORDERS_CANCELED)
 _TIMER_SET, _ACCOUNT_BLOCKED = int(Event.TIMER_SET), int(Event.ACCOUNT_BLOCKED)
@@ -70,8 +72,8 @@ class TradingDesk:
 
     def open(self, number: int) -> None:
         """The engine is there, behind the link `number`."""
-        assert 0 < number < 1 << 16
-        self.number, self._next, self.available = number, number << TAG_BITS, True
+        assert 0 < number <= LINKS_MAX
+        self.number, self._next, self.available = number, number << LINK_SHIFT, True
 
     def submit(self, session: Session, message: messages.CommandRequest, received_ns: int) -> None:
         """Turn a request into a command of the next batch. Raises Refusal without any effect."""
@@ -179,7 +181,7 @@ class TradingDesk:
         """Which events of a batch may answer a request of this gateway."""
         kind = batch["kind"]
         telling = (batch["index"] == 0) | (kind == _ORDERS_CANCELED) | (kind == _ACCOUNT_BLOCKED)
-        return np.asarray((batch["tag"] >> TAG_BITS == self.number) & telling)
+        return np.asarray((batch["tag"] >> LINK_SHIFT == self.number) & telling)
 
     @property
     def waiting(self) -> int:
@@ -196,8 +198,19 @@ def error_of(code: str, path: str = "$", detail: str = "") -> answers.Error:
     """The error object of a code."""
     text = text_of(code, detail)
     return answers.Error(
-        code=code, message=text.english, message_zh=text.chinese, path=path, retry=text.retry
+        code=code,
+        message=text.english,
+        message_zh=text.chinese,
+        path=path,
+        retry=text.retry,
+        fix=text.fix or msgspec.UNSET,
     )
+
+
+@lru_cache(WRITTEN_ERRORS_MAX)
+def _written_error(reason: int, path: str) -> msgspec.Raw:
+    """The JSON of the error object of the engine's reason: most of a rejection's bytes, always the same."""
+    return msgspec.Raw(codec.encode(error_of(reason_code(reason), path)))
 
 
 def _response(
@@ -278,9 +291,11 @@ def _rejected(
         path = "$.client_order_id"
     elif path == "$.quantity" and isinstance(message, messages.ReplaceOrder) and message.leaves:
         path = "$.leaves"
+    elif path == "$.quantity" and isinstance(message, messages.Pick) and message.lot:
+        path = "$.lot"  # whose kilograms they are
     answer = answers.Rejected(
         id=message.id,
-        error=error_of(reason_code(reason), path),
+        error=_written_error(reason, path),
         sequence=sequence,
         received_at=time_text(received_ns),
         received_at_ns=received_ns,

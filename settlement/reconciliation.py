@@ -164,7 +164,7 @@ def _answer(rows: Records, kind: Event) -> tuple[Records, int]:
 async def _catch_up(connection: Connection, stream: Stream, sequence: int, wait_s: float) -> None:
     """Wait until the cursor is at `sequence`, or at the last event before it. Raises ReconciliationError.
 
-    A repeat of an outbox command has a sequence and no event, so the cursor may never stand on it.
+    The engine gives every command an event; were there one without, the cursor would never stand on it.
     """
     deadline = time.monotonic() + wait_s
     while True:

@@ -125,7 +125,7 @@ class Connection:
             self._http = None
 
     async def request(self, op: str, timeout: float = TIMEOUT_SECONDS, **fields: Any) -> dict[str, Any]:
-        """Send a request and return its response. Raises a BaseError of client_errors.py."""
+        """Send a request and return its response. Raises a BaseError of errors.py."""
         repeatable = op in REPEATABLE
         deadline = asyncio.get_running_loop().time() + timeout
         repeated = False

@@ -103,8 +103,10 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
         "malformed_json", "not_text", "frame_too_large", "unknown_op", "unknown_field",
         "missing_field", "wrong_type", "invalid_value", "invalid_decimal", "invalid_id",
         "invalid_client_order_id", "order_not_named", "invalid_time", "price_not_for_type", "quantity_twice",
-        "nothing_to_replace", "timer_not_named",
-        "missing_client_order_id", "resume_ahead", "unknown_contract",
+        "quantity_or_lot", "nothing_to_replace", "timer_not_named",
+        "missing_client_order_id", "resume_ahead", "resume_too_old",
+        "unknown_member", "reference_used", "receipt_registered", "piece_registered", "unknown_warehouse",
+        "quantity_inconsistent", "unknown_contract",
     ),
     BadSymbol: (
         "unknown_instrument",

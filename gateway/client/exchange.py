@@ -206,14 +206,20 @@ class Client(Office):
                         await self._changed.wait()
 
     async def pick(
-        self, order_id: str, amount: Amount, version: int, params: dict[str, Any] | None = None
+        self, order_id: str, amount: Amount | None, version: int, params: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Take a listing of fetch_listings; `params`: clientOrderId."""
-        client_order_id = (params or {}).get("clientOrderId") or self.client_order_id()
+        """Take a listing of fetch_listings: `amount` of a sell, or, with None, a bid with params lot, all of
+        which goes that is free; `params` also: clientOrderId."""
+        extra = params or {}
         answer = await self.request(
-            "pick", client_order_id=client_order_id, order_id=order_id, quantity=str(amount), version=version
+            "pick",
+            client_order_id=extra.get("clientOrderId") or self.client_order_id(),
+            order_id=order_id,
+            version=version,
+            quantity="" if amount is None else str(amount),
+            lot=str(extra.get("lot", "")),
         )
-        return shapes.order(answer, None, "buy")
+        return shapes.order(answer, None, "buy" if amount is not None else "sell")
 
     async def fetch_listings(self, symbol: str) -> list[dict[str, Any]]:
         """The live orders that can be picked: id, version, price, amount, lot, warehouse. Raises
@@ -257,7 +263,8 @@ class Client(Office):
     # The private stream
 
     async def watch_private(self, resume_from: int | None = None) -> list[dict[str, Any]]:
-        """Every private event since the last call, of all kinds, as the exchange writes them."""
+        """Every private event since the last call, of all kinds, as the exchange writes them. Raises
+        BadRequest (`resume_too_old`) when what was missed is no longer kept: the next call begins anew."""
         await self._join_private(resume_from)
         return await self._drain(self._events)
 
@@ -319,6 +326,9 @@ class Client(Office):
         elif channel == "trades" and message["instrument"] in self._tapes:
             if message["type"] == "update":
                 self._tapes[message["instrument"]].extend(message["trades"])
+        elif channel == "error" and message["error"]["code"] == "resume_too_old":
+            self._private, self.account_sequence, self._sequence = False, -1, 0  # asking again were in vain
+            self._broken = error_of(message)
         else:
             return
         self._notify()

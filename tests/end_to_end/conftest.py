@@ -5,14 +5,18 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from engine.location import Location
+from loadtest.crowd import furnish, operator_seed
 from loadtest.exchange import PROGRAMS, OwnExchange
+from loadtest.trader import Trader
 
 WAIT_S = 30.0
 POLL_S = 0.05
@@ -49,6 +53,43 @@ async def exchange(tmp_path: Path) -> AsyncIterator[OwnExchange]:
     with exchange_in(tmp_path, {}) as running:
         await running.started()
         yield running
+
+
+@dataclass(frozen=True)
+class Market:
+    """Who trades on an exchange: the operator, and two members with money and no goods."""
+
+    seller_member: int
+    operator: Trader
+    seller: Trader
+    buyer: Trader
+
+    async def register(self, receipt: str, instrument: str, tonnes: Decimal, units: int = 1) -> str:
+        """A lot of the seller's; returns its number."""
+        terms = (self.seller_member, receipt, instrument, "LC-SW-A", units, tonnes)
+        return await self.operator.ask(lambda client: client.register_lot(*terms))
+
+
+@asynccontextmanager
+async def market_of(exchange: OwnExchange, http: aiohttp.ClientSession) -> AsyncIterator[Market]:
+    """The members are admitted; their sessions end with the block."""
+    key = operator_seed(exchange.location.keys)
+    seats = await furnish(exchange.url, key, http, "e2e", 2, lambda _: ())
+    operator, seller, buyer = (
+        Trader(exchange.url, seed, http) for seed in (key, seats[0].seed, seats[1].seed)
+    )
+    try:
+        yield Market(seats[0].member, operator, seller, buyer)
+    finally:
+        for trader in (operator, seller, buyer):
+            await trader.close()
+
+
+@pytest.fixture
+async def market(exchange: OwnExchange, http: aiohttp.ClientSession) -> AsyncIterator[Market]:
+    """Who trades on the always open exchange."""
+    async with market_of(exchange, http) as traders:
+        yield traders
 
 
 @pytest.fixture

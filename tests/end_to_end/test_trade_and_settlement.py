@@ -2,14 +2,12 @@
 
 from decimal import Decimal
 
-import aiohttp
 import pytest
 
 from gateway.client import InsufficientFunds, OrderNotFound
-from loadtest.crowd import furnish, operator_seed
 from loadtest.exchange import OwnExchange
 from loadtest.play import proved
-from loadtest.trader import Trader
+from tests.end_to_end.conftest import Market
 
 REBAR, COIL = "RB20-12-SG", "HC5.75-LG"
 TRUCK, TOO_MUCH, ROLL = Decimal("29.880"), Decimal("4999.920"), Decimal("27.850")
@@ -22,30 +20,21 @@ def kind(account: str) -> str:
     return account.partition(":")[0]
 
 
-async def members(exchange: OwnExchange, http: aiohttp.ClientSession) -> tuple[int, Trader, Trader, Trader]:
-    """The seller's number, the operator, the seller and the buyer."""
-    key = operator_seed(exchange.location.keys)
-    seats = await furnish(exchange.url, key, http, "e2e", 2, lambda number: ())
-    traders = [Trader(exchange.url, seed, http) for seed in (key, seats[0].seed, seats[1].seed)]
-    return seats[0].member, *traders  # type: ignore[return-value]
-
-
 async def test_a_listing_becomes_a_paid_contract_and_balanced_entries(
-    exchange: OwnExchange, http: aiohttp.ClientSession
+    exchange: OwnExchange, market: Market
 ) -> None:
-    member, operator, seller, buyer = await members(exchange, http)
-    lot = await operator.ask(
-        lambda client: client.register_lot(member, "R-1", REBAR, "LC-SW-A", 24, 2 * TRUCK)
-    )
+    lot = await market.register("R-1", REBAR, 2 * TRUCK, 24)
     cover = {"lot": lot}
 
     with pytest.raises(InsufficientFunds):  # more than the lot has
-        await seller.ask(lambda client: client.create_order(REBAR, "limit", "sell", TOO_MUCH, "2260", cover))
-    await seller.ask(lambda client: client.create_order(REBAR, "limit", "sell", TRUCK, "2260", cover))
-    bought = await buyer.ask(lambda client: client.create_order(REBAR, "limit", "buy", TRUCK, "2270"))
+        await market.seller.ask(
+            lambda client: client.create_order(REBAR, "limit", "sell", TOO_MUCH, "2260", cover)
+        )
+    await market.seller.ask(lambda client: client.create_order(REBAR, "limit", "sell", TRUCK, "2260", cover))
+    bought = await market.buyer.ask(lambda client: client.create_order(REBAR, "limit", "buy", TRUCK, "2270"))
     report, books = await proved(exchange.location)
-    (contract,) = await operator.ask(lambda client: client.fetch_contracts(0))
-    entries = await operator.ask(lambda client: client.fetch_entries(contract["contract"]))
+    (contract,) = await market.operator.ask(lambda client: client.fetch_contracts(0))
+    entries = await market.operator.ask(lambda client: client.fetch_entries(contract["contract"]))
 
     assert (bought["status"], bought["average"]) == ("closed", Decimal("2260.00"))
     assert (contract["amount"], contract["state"]) == ("67528.80", "paid")  # domain E1
@@ -58,52 +47,60 @@ async def test_a_listing_becomes_a_paid_contract_and_balanced_entries(
     }
     assert report.reconciled
     assert books.trial_fen == 0
-    for trader in (operator, seller, buyer):
-        await trader.close()
 
 
-async def test_a_coil_is_picked_whole_and_once(exchange: OwnExchange, http: aiohttp.ClientSession) -> None:
-    member, operator, seller, buyer = await members(exchange, http)
-    lot = await operator.ask(lambda client: client.register_lot(member, "C-1", COIL, "LC-SW-B", 1, ROLL))
+async def test_a_coil_is_picked_whole_and_once_and_a_bid_is_given_a_coil(
+    exchange: OwnExchange, market: Market
+) -> None:
+    """semantics F2."""
+    lot = await market.register("C-1", COIL, ROLL)
+    other = await market.register("C-2", COIL, ROLL)
+    within = {"minAmount": ROLL - Decimal("0.350")}
 
-    await seller.ask(lambda client: client.create_order(COIL, "limit", "sell", ROLL, "2090", {"lot": lot}))
-    (listing,) = await buyer.ask(lambda client: client.fetch_listings(COIL))
-    picked = await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+    await market.seller.ask(
+        lambda client: client.create_order(COIL, "limit", "sell", ROLL, "2090", {"lot": lot})
+    )
+    (listing,) = await market.buyer.ask(lambda client: client.fetch_listings(COIL))
+    picked = await market.buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
     with pytest.raises(OrderNotFound):
-        await buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+        await market.buyer.ask(lambda client: client.pick(listing["id"], ROLL, listing["version"]))
+    await market.buyer.ask(lambda client: client.create_order(COIL, "limit", "buy", "28", "2085", within))
+    (bid,) = await market.seller.ask(lambda client: client.fetch_listings(COIL))
+    given = await market.seller.ask(
+        lambda client: client.pick(bid["id"], None, bid["version"], {"lot": other})
+    )
     report, books = await proved(exchange.location)
 
-    assert picked["cost"] == Decimal("58206.50")  # domain E2
-    assert [(each.seller, each.quantity_kg) for each in books.contracts] == [(member, 27_850)]
+    assert (picked["side"], picked["cost"]) == ("buy", Decimal("58206.50"))  # domain E2
+    assert (given["side"], given["filled"], given["price"]) == ("sell", ROLL, Decimal("2085.00"))
+    sold = [(each.seller, each.lot, each.quantity_kg) for each in books.contracts]
+    assert sold == [(market.seller_member, int(each), 27_850) for each in (lot, other)]
     assert report.reconciled
-    for trader in (operator, seller, buyer):
-        await trader.close()
 
 
-async def test_an_iceberg_a_stop_and_a_replacement_settle(
-    exchange: OwnExchange, http: aiohttp.ClientSession
-) -> None:
-    member, operator, seller, buyer = await members(exchange, http)
-    lot = await operator.ask(
-        lambda client: client.register_lot(member, "R-1", REBAR, "LC-SW-A", 24, 2 * TRUCK)
-    )
+async def test_an_iceberg_a_stop_and_a_replacement_settle(exchange: OwnExchange, market: Market) -> None:
+    lot = await market.register("R-1", REBAR, 2 * TRUCK, 24)
     bundle = Decimal("2.490")
     iceberg = {"lot": lot, "displayAmount": 2 * bundle, "timeInForce": "GTC"}
     stop = {"stopPrice": "2261"}
 
-    offered = await seller.ask(
+    offered = await market.seller.ask(
         lambda client: client.create_order(REBAR, "limit", "sell", 10 * bundle, "2260", iceberg)
     )
-    smaller = await seller.ask(lambda client: client.edit_order(offered["id"], REBAR, amount=8 * bundle))
-    shown = await buyer.ask(lambda client: client.fetch_order_book(REBAR))
-    await seller.ask(
+    smaller = await market.seller.ask(
+        lambda client: client.edit_order(offered["id"], REBAR, amount=8 * bundle)
+    )
+    shown = await market.buyer.ask(lambda client: client.fetch_order_book(REBAR))
+    await market.seller.ask(
         lambda client: client.create_order(REBAR, "limit", "sell", 3 * bundle, "2261", {"lot": lot})
     )
-    waiting = await buyer.ask(
+    waiting = await market.buyer.ask(
         lambda client: client.create_order(REBAR, "stop_limit", "buy", 2 * bundle, "2262", stop)
     )
-    bought = await buyer.ask(lambda client: client.create_order(REBAR, "limit", "buy", 9 * bundle, "2261"))
-    left = await seller.ask(lambda client: client.cancel_all_orders(REBAR))
+    bought = await market.buyer.ask(
+        lambda client: client.create_order(REBAR, "limit", "buy", 9 * bundle, "2261")
+    )
+    left = await market.seller.ask(lambda client: client.cancel_all_orders(REBAR))
     report, books = await proved(exchange.location)
 
     assert shown["asks"] == [[Decimal("2260.00"), 2 * bundle]]
@@ -115,5 +112,3 @@ async def test_an_iceberg_a_stop_and_a_replacement_settle(
     assert left == 0, "the triggered stop took what the buy had left"
     assert sum(each.quantity_kg for each in books.contracts) == 11 * 2490
     assert report.reconciled
-    for trader in (operator, seller, buyer):
-        await trader.close()

@@ -20,12 +20,7 @@ LAST = FIRST_BLOCK + 40 * BATCH
 @pytest.fixture
 def lived(tmp_path: Path) -> House:
     """The folder of an engine that has stopped: 40 batches, a snapshot after 15 and after 30."""
-    house = House(Location(tmp_path).create().engine).start()
-    for batches in (15, 15):
-        house.trade(batches)
-        house.snapshot()
-    house.trade(10)
-    return house.close()
+    return House(Location(tmp_path).create().engine).start().live().close()
 
 
 def location_of(house: House) -> Location:

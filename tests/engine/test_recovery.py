@@ -56,6 +56,14 @@ class House:
         self.log.append(commands)
         self.events.append(self.exchange.apply(commands))
 
+    def live(self) -> "House":
+        """40 batches, a snapshot after 15 and after 30."""
+        for batches in (15, 15):
+            self.trade(batches)
+            self.snapshot()
+        self.trade(10)
+        return self
+
     def snapshot(self) -> Snapshot:
         slot = self.snapshots.next_slot()
         self.events.sync()
@@ -79,12 +87,7 @@ class House:
 @pytest.fixture
 def lived(tmp_path: Path) -> House:
     """40 batches, a snapshot after 15 and after 30."""
-    house = House(tmp_path).start()
-    for batches in (15, 15):
-        house.trade(batches)
-        house.snapshot()
-    house.trade(10)
-    return house.close()
+    return House(tmp_path).start().live().close()
 
 
 def again(house: House) -> House:

@@ -18,12 +18,7 @@ from tests.engine.test_recovery import BATCH, NEWER, OLDER, House
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     """At work: a snapshot after 15 batches and after 30, 40 in all, over three segments."""
-    house = House(tmp_path).start()
-    for batches in (15, 15):
-        house.trade(batches)
-        house.snapshot()
-    house.trade(10)
-    return house
+    return House(tmp_path).start().live()
 
 
 def retention(house: House, cursors: dict[int, int], *, kept: int = 0, read: int | None = None) -> Retention:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.frames import LinkError
+from engine.frames import LINK_SHIFT, LINKS_MAX, LinkError
 from engine.link import CommandLink
 from engine.location import Location
 from engine.records import EVENT, ORDER, Records, commands_of
-from engine.sessions import LINK_SHIFT, LINKS_MAX, Sessions
+from engine.sessions import Sessions
 from engine.vocabulary import Command, Event, Reason, Scope
 from tests.engine.test_service import FIRST_COMMANDS, events_after, opened, serving, wait_for
 

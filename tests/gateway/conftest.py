@@ -8,7 +8,6 @@ from time import time_ns
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from engine.location import Location
@@ -19,6 +18,7 @@ from gateway.engine_feed import SocketConnector
 from gateway.server import Gateway
 from gateway.session import signed_logon
 from tests.gateway.fake_engine import FakeEngine
+from tests.gateway.real_core import House
 
 OPERATOR, SELLER, BUYER, READER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32, bytes([4]) * 32
 STRANGER = bytes([9]) * 32
@@ -102,6 +102,12 @@ Connect = Callable[..., Awaitable[Peer]]
 
 
 @pytest.fixture
+def house() -> House:
+    """A gateway with the real core behind it, and no socket."""
+    return House()
+
+
+@pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[FakeEngine]:
     fake = FakeEngine(tmp_path)
     await fake.start()
@@ -156,7 +162,3 @@ def order(number: int = 1, **changed: Any) -> dict[str, Any]:
         "client_order_id": f"o{number}", "instrument": "RB12-9-SG", "side": "buy", "price": "2330.00",
         "quantity": "10.004",
     } | changed  # fmt: skip
-
-
-def decoded(payload: bytes) -> Any:
-    return msgspec.json.decode(payload)

@@ -1,8 +1,8 @@
 """An engine of a few lines behind the two real sockets, for the gateway's tests: it numbers, rests, trades
 and cancels.
 
-It speaks the frames of engine/frames.py, keeps its events for ever, and can misbehave on request: hold
-answers back, refuse at the door, drop the event links, or die.
+It speaks the frames of engine/frames.py, keeps its events until it is told to forget, and can misbehave on
+request: hold answers back, refuse at the door, drop the event links, or die.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.frames import Frame, FrameReader, frame
+from engine.frames import ALL_KEPT, Frame, FrameReader, frame
 from engine.link import hello
 from engine.records import EVENT, Records, select
 from engine.vocabulary import Command, Event, Flag, Reason, Side, TimeInForce
@@ -43,6 +43,7 @@ class FakeEngine:
         self.started: list[dict[str, Any]] = []
         self.ended: list[int] = []
         self.log: list[Records] = []
+        self.forgotten = 0
         self.live: dict[int, Resting] = {}
         self.account_sequences: dict[int, int] = {}
         self.outcomes: dict[tuple[int, int, int], dict[str, Any]] = {}
@@ -72,6 +73,11 @@ class FakeEngine:
         for writer in list(self._subscribers):
             writer.transport.abort()
         self._subscribers.clear()
+
+    def forget(self, sequence: int) -> None:
+        """Keep the events behind this command only."""
+        self.log = [batch for batch in self.log if batch["sequence"][0] > sequence]
+        self.forgotten = sequence
 
     def speak(self) -> None:
         """Release what was held back."""
@@ -130,6 +136,8 @@ class FakeEngine:
 
     async def _feed(self, wish: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         after, account, until = int(wish["sequence"]), int(wish["account"]), int(wish["due_ns"])
+        if after != ALL_KEPT and after < self.forgotten:
+            return  # what it wants is no longer kept
         for batch in self.log:
             wanted = select(batch, (batch["sequence"] > after) & (batch["sequence"] <= (until or 2**62)))
             if account >= 0:

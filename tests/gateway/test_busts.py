@@ -14,9 +14,8 @@ from gateway.messages import BustTrade
 from gateway.messages import ConfirmBust as ConfirmBustMessage
 from gateway.messages import RejectBust as RejectBustMessage
 from tests.gateway.conftest import COIL
-from tests.gateway.test_real_core import MILL, REBAR, TRADER, House, house, tonnes
+from tests.gateway.real_core import MILL, REBAR, TRADER, House, tonnes
 
-__all__ = ["house"]
 KEY = "ab" * 32
 ROW = BustRow(proposal=3, contract=9, state="proposed", reason="why", proposer=KEY, decider="")
 

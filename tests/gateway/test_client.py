@@ -240,6 +240,23 @@ async def test_a_cancel_that_is_repeated_after_a_reconnect_says_what_is_known_of
         await watching
 
 
+async def test_a_private_stream_that_is_asked_for_too_far_back_says_so_once_and_begins_anew(
+    opened: Open, engine: FakeEngine
+) -> None:
+    buyer = await opened(BUYER)
+    for price in ("2300.00", "2301.00"):
+        await buy(buyer, price)
+    engine.forget(1)
+
+    with pytest.raises(ccxt.BadRequest, match="resume_too_old"):
+        await buyer.watch_private(resume_from=0)
+    watching = asyncio.create_task(buyer.watch_private())
+    await until(lambda: buyer.account_sequence == 2)
+    await buy(buyer, "2302.00")
+
+    assert [each["account_sequence"] for each in await watching] == [3]
+
+
 async def test_a_cancel_that_waited_for_the_connection_is_no_repeat(opened: Open, gateway: Gateway) -> None:
     buyer = await opened(BUYER)
     for connection in list(gateway._connections.values()):

@@ -11,9 +11,8 @@ from gateway.errors import Refusal
 from gateway.outbox import Outbox
 from gateway.session import Session, signed_logon
 from tests.gateway.conftest import BUYER, READER, SELLER, members
-from tests.gateway.test_real_core import EIGHT_NS, MILL, REBAR, TRADER, House, heard, house, tonnes
+from tests.gateway.real_core import EIGHT_NS, MILL, REBAR, TRADER, House, heard, tonnes
 
-__all__ = ["house"]
 SECOND_NS = 10**9
 
 
@@ -27,7 +26,7 @@ class Line:
     def ask_raw(self, message: messages.Request) -> dict[str, Any]:
         self.house.dispatcher.receive(self.session, codec.encode(message), EIGHT_NS)
         self.house.flush()
-        (answer,) = [each for each in heard(self.session) if each.get("id") == message.id]
+        (answer,) = [each for each in heard(self.session.outbox) if each.get("id") == message.id]
         return answer
 
     def order(self, name: str, price: str = "2300.00", **fields: Any) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def test_nothing_is_taken_between_the_logon_and_its_answer(floor: House) -> None
     floor.dispatcher.receive(session, b'{"op": "mass_cancel", "id": "1"}', EIGHT_NS)
     floor.dispatcher.receive(session, codec.encode(message), EIGHT_NS)
 
-    codes = [each["error"]["code"] for each in heard(session)]
+    codes = [each["error"]["code"] for each in heard(session.outbox)]
     assert codes == ["logon_required", "already_logged_on"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from engine.vocabulary import Reason
+from gateway.fix_codes import fix_code
 from tests.gateway.conftest import BUYER, READER, SELLER, Connect, order
 from tests.gateway.fake_engine import FakeEngine
 
@@ -47,6 +48,7 @@ async def test_bad_input_has_a_named_error_and_no_effect(
     assert (answer["ok"], answer["error"]["code"], answer["error"]["path"]) == (False, code, path)
     assert answer["error"]["message"]
     assert answer["error"]["message_zh"]
+    assert ("fix" in answer["error"]) == (code == "unknown_instrument"), "FIX has no word for bad frames"
     assert engine.commands == []
     assert (await buyer.ask("ping"))["ok"], "the session lives on"
 
@@ -63,7 +65,7 @@ async def test_bad_input_has_a_named_error_and_no_effect(
         (Reason.INSTRUMENT_CLOSED, "$.instrument"),
     ],
 )
-async def test_the_engines_rejections_name_the_field(
+async def test_the_engines_rejections_name_the_field_and_how_fix_says_them(
     connect: Connect, engine: FakeEngine, reason: Reason, path: str
 ) -> None:
     buyer = await connect(BUYER)
@@ -72,6 +74,7 @@ async def test_the_engines_rejections_name_the_field(
     answer = await buyer.ask("new_order", **order())
 
     assert (answer["error"]["code"], answer["error"]["path"]) == (reason.name.lower(), path)
+    assert answer["error"]["fix"] == fix_code(reason)
     assert (answer["sequence"], answer["client_order_id"], answer["duplicate"]) == (1, "o1", False)
 
 

@@ -71,6 +71,35 @@ async def test_a_wrong_hint_only_makes_the_search_longer(connect: Connect) -> No
     assert [(await buyer.push("private"))["account_sequence"] for _ in range(3)] == [1, 2, 3]
 
 
+async def test_what_is_still_kept_is_replayed_also_without_a_hint(
+    connect: Connect, engine: FakeEngine
+) -> None:
+    buyer = await connect(BUYER)
+    for number in range(5):
+        await buyer.ask("new_order", **order(number))
+    engine.forget(2)
+
+    await private(buyer, resume_from={"account_sequence": 2})
+
+    assert [(await buyer.push("private"))["account_sequence"] for _ in range(3)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("hint", [{}, {"sequence": 1}])
+async def test_who_asks_for_more_than_is_kept_is_told_so(
+    connect: Connect, engine: FakeEngine, hint: dict[str, int]
+) -> None:
+    buyer = await connect(BUYER)
+    for number in range(3):
+        await buyer.ask("new_order", **order(number))
+    engine.forget(2)
+
+    await private(buyer, resume_from={"account_sequence": 1} | hint)
+    code = await buyer.ends()
+
+    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["error"]["code"]) == ("error", "resume_too_old")
+    assert (code, [each for each in buyer.pushes if each["channel"] == "private"]) == (1008, [])
+
+
 async def test_without_resume_from_the_stream_starts_now(connect: Connect) -> None:
     buyer = await connect(BUYER)
     await buyer.ask("new_order", **order(1))

@@ -1,5 +1,9 @@
 """The table of errors is complete, in both languages."""
 
+import ast
+from pathlib import Path
+
+import settlement
 from engine.vocabulary import Reason, wire_name
 from gateway.errors import TEXTS, reason_code, reason_path, text_of
 
@@ -11,6 +15,18 @@ def test_every_reason_of_the_engine_has_both_texts() -> None:
     for code, text in TEXTS.items():
         assert text.english, code
         assert not text.chinese.isascii(), code
+
+
+def test_every_code_that_settlement_refuses_with_has_both_texts() -> None:
+    codes = set()
+    for path in Path(settlement.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                said = {"Refusal": node.args[:1], "Failure": [each.value for each in node.keywords[:1]]}
+                codes |= {each.value for each in said.get(node.func.id, []) if isinstance(each, ast.Constant)}
+
+    assert {"unknown_member", "settlement_unavailable", "same_person"} <= codes, "they are found"
+    assert codes - set(TEXTS) == {"malformed_request"}, "which no gateway sends"
 
 
 def test_a_reason_of_a_newer_engine_still_reads() -> None:

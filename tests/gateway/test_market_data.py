@@ -12,8 +12,8 @@ from gateway.client.book import Book
 from gateway.codec import rows_of
 from gateway.market_data import BUY, SELL, MarketData, checksum
 from gateway.outbox import OUTBOX_PUBLIC_BYTES_MAX, Outbox
-from tests.gateway.conftest import decoded
 from tests.gateway.fake_engine import events_of
+from tests.gateway.real_core import heard
 
 DEPTH, TRADES = ("depth", 0), ("trades", 0)
 
@@ -27,16 +27,7 @@ class Subscriber:
         self.book = Book()
 
     def read(self) -> list[dict[str, Any]]:
-        data, messages = self.outbox.take(), []
-        while data:
-            length, start = data[1] & 0x7F, 2
-            if length == 126:
-                length, start = int.from_bytes(data[2:4], "big"), 4
-            elif length == 127:
-                length, start = int.from_bytes(data[2:10], "big"), 10
-            messages.append(decoded(data[start : start + length]))
-            data = data[start + length :]
-        return messages
+        return heard(self.outbox)
 
     def follow(self) -> None:
         for message in self.read():

@@ -14,7 +14,7 @@ from gateway.market_data import checksum
 
 TEXT = (Path(codec.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 REQUESTS = {kind.__struct_config__.tag: kind for kind in get_args(messages.AnyRequest)}
-BASES = {answers.Response, pushes.PrivateEvent}
+BASES = {answers.Response, answers.Judged, pushes.PrivateEvent}
 TABLED = [
     kind
     for module in (answers, pushes)
@@ -74,8 +74,10 @@ def test_every_example_is_a_message() -> None:
             assert type(codec.decode_request(raw)) in REQUESTS.values()
         else:
             rejected = msgspec.json.decode(raw, type=answers.Rejected)
+            assert isinstance(rejected.error, answers.Error)
             text = TEXTS[rejected.error.code]
-            assert (rejected.error.message, rejected.error.message_zh) == (text.english, text.chinese)
+            said = (rejected.error.message, rejected.error.message_zh, rejected.error.fix)
+            assert said == (text.english, text.chinese, text.fix)
 
 
 def test_the_checksum_of_the_example_is_right() -> None:
@@ -85,7 +87,8 @@ def test_the_checksum_of_the_example_is_right() -> None:
 
 
 def test_the_limits_in_the_text_are_those_in_the_code() -> None:
-    from gateway import messages, server, session
+    from engine.retention import EVENTS_KEPT
+    from gateway import market_data, messages, server, session
 
     for words in (
         f"{server.FRAME_BYTES_MAX:,} bytes",
@@ -93,6 +96,8 @@ def test_the_limits_in_the_text_are_those_in_the_code() -> None:
         f"after {session.LOGON_SECONDS} s",
         f"{session.IN_FLIGHT_MAX} unanswered requests",
         f"every {server.HEARTBEAT_SECONDS:.0f} s",
+        f"last {EVENTS_KEPT:,} commands",
+        f"{market_data.RECENT_TRADES_MAX} at most",
         f"never more than {messages.PAGE_ROWS_MAX:,}",
         f"integer, default {messages.PAGE_ROWS_MAX} | `100` | 1-{messages.PAGE_ROWS_MAX} |",
     ):

@@ -128,17 +128,26 @@ async def test_the_directory_is_current_from_its_last_part_until_the_line_is_los
     await until(lambda: gateway.directory.current)
 
 
+@pytest.mark.parametrize(
+    ("code", "chinese", "fix"),
+    [
+        ("reference_used", "银行流水号已用于另一笔款项,请更换", None),  # settlement's own
+        ("of_a_newer_settlement", "not this time", None),
+        ("insufficient_funds", "可用资金不足,请先入金", "103=3"),  # what the engine told settlement
+    ],
+)
 async def test_settlements_refusals_pass_through_with_the_clients_field(
-    connect: Connect, settlement: FakeSettlement
+    connect: Connect, settlement: FakeSettlement, code: str, chinese: str, fix: str | None
 ) -> None:
     operator = await connect(OPERATOR)
-    failure = requests.Failure(code="reference_used", message="other content before", field="amount_fen")
+    failure = requests.Failure(code=code, message="not this time", field="amount_fen")
     settlement.answers["deposit"] = {"failure": failure}
 
     answer = await operator.ask("deposit", member=2, amount="1.00", reference="bank-1")
 
     error = answer["error"]
-    assert (error["code"], error["path"], error["retry"]) == ("reference_used", "$.amount", False)
+    assert (error["code"], error["path"], error["retry"]) == (code, "$.amount", False)
+    assert (error["message"], error["message_zh"], error.get("fix")) == ("not this time", chinese, fix)
 
 
 async def test_own_contracts_only_are_asked_for_and_shown(

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
+from engine.frames import LINK_SHIFT
 from engine.vocabulary import Event, Flag, Reason
 from gateway import messages
 from gateway.codec import commands_from, rows_of
 from gateway.errors import Refusal
 from gateway.outbox import Outbox
 from gateway.session import IN_FLIGHT_MAX, Session
-from gateway.trading import TAG_BITS, TradingDesk
-from tests.gateway.conftest import decoded
+from gateway.trading import TradingDesk
 from tests.gateway.fake_engine import events_of
+from tests.gateway.real_core import heard
 
 ORDER = messages.NewOrder(
     id="r1", client_order_id="o1", instrument="RB12-9-SG", side="buy", price="2330.00", quantity="2.501"
@@ -26,15 +27,6 @@ def opened() -> tuple[TradingDesk, Session]:
     return desk, session
 
 
-def said(session: Session) -> list[dict[str, Any]]:
-    messages_, data = [], session.outbox.take()
-    while data:
-        length = int.from_bytes(data[2:4], "big")
-        messages_.append(decoded(data[4 : 4 + length]))
-        data = data[4 + length :]
-    return messages_
-
-
 def test_a_command_carries_the_gateways_number_and_its_first_event_is_the_answer() -> None:
     desk, session = opened()
     desk.submit(session, ORDER, 5)
@@ -43,8 +35,8 @@ def test_a_command_carries_the_gateways_number_and_its_first_event_is_the_answer
 
     desk.answer(rows_of(events_of(accepted, {"kind": Event.TRADE, "tag": tag, "index": 1}, accepted)))
 
-    assert tag >> TAG_BITS == 7
-    assert [(each["id"], each["sequence"], each["received_at_ns"]) for each in said(session)] == [
+    assert tag >> LINK_SHIFT == 7
+    assert [(each["id"], each["sequence"], each["received_at_ns"]) for each in heard(session.outbox)] == [
         ("r1", 9, 5)
     ]
     assert (session.in_flight, desk.waiting, desk.take_commands()) == (0, 0, [])
@@ -54,19 +46,21 @@ def test_events_of_another_gateways_commands_are_nobodys_answer() -> None:
     desk, session = opened()
     desk.submit(session, ORDER, 5)
 
-    desk.answer(rows_of(events_of({"kind": Event.ACCEPTED, "tag": 8 << TAG_BITS}, {"kind": Event.DEPOSITED})))
+    desk.answer(
+        rows_of(events_of({"kind": Event.ACCEPTED, "tag": 8 << LINK_SHIFT}, {"kind": Event.DEPOSITED}))
+    )
 
-    assert (said(session), desk.waiting) == ([], 1)
+    assert (heard(session.outbox), desk.waiting) == ([], 1)
 
 
 def test_a_repeated_rejection_is_marked_as_a_duplicate() -> None:
     desk, session = opened()
     desk.submit(session, ORDER, 5)
-    rejected = {"kind": Event.REJECTED, "tag": 7 << TAG_BITS, "reason": Reason.INSUFFICIENT_FUNDS}
+    rejected = {"kind": Event.REJECTED, "tag": 7 << LINK_SHIFT, "reason": Reason.INSUFFICIENT_FUNDS}
 
     desk.answer(rows_of(events_of(rejected | {"flags": Flag.DUPLICATE})))
 
-    (answer,) = said(session)
+    (answer,) = heard(session.outbox)
     assert (answer["error"]["code"], answer["duplicate"]) == ("insufficient_funds", True)
 
 
