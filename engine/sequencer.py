@@ -6,8 +6,9 @@
 A batch is whatever came while the last ones were on their way: one command when idle, BATCH_COMMANDS under
 load; what is due by itself (engine/schedule.py) is a batch before it. A batch has one time. Up to FLIGHTS_MAX
 batches are on their way at once: one is judged, the one before it is written, and the events of the one
-before that go to the event log. The disk's thread writes one block at a time. Questions are answered, and
-snapshots begun, at rest: when nothing is on its way and all that was judged is published.
+before that go to the event log. The disk's thread writes one block at a time; a few commands alone are
+written on the loop itself, and who comes meanwhile waits in the socket for the next batch. Questions are
+answered, and snapshots begun, at rest: when nothing is on its way and all that was judged is published.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ INBOX_COMMANDS_MAX: Final = COMMANDS_MAX
 QUESTIONS_MAX: Final = 1 << 10
 FLIGHTS_MAX: Final = EVENT_BUFFERS
 PADDING_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # what one block may be padded with
+AT_ONCE_COMMANDS: Final = BLOCK_ALIGNMENT // RECORD_BYTES  # written on the loop when nobody else waits
 TAKEN_WHEN_FULL: Final = (Command.CANCEL_ORDER, Command.START_SESSION)  # who cancels must be able to log on
 SEQUENCES_LEFT_WARNING: Final = 1 << 36  # weeks before the end at any real load
 
@@ -155,7 +157,10 @@ class Sequencer:
         batch, due = self._next_batch()
         commands = batch.commands
         durable = Job(self._log.append, commands, self.wake)
-        self._disk.give(durable)
+        if len(commands) <= AT_ONCE_COMMANDS and not self._flights and not self._inbox.waiting:
+            durable.run()  # nobody waits: to hand it over would take longer
+        else:
+            self._disk.give(durable)
         events = self._exchange.apply(commands, self._launched % EVENT_BUFFERS)
         self._flights.append(_Flight(batch, events, durable, due))
         self._in_flight += len(commands)

@@ -9,22 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.clerk import Job
 from engine.clock import SteppedClock
 from engine.disk import PosixDisk
 from engine.inbox import BATCH_COMMANDS
 from engine.records import COMMAND, Records, commands_of
-from engine.sequencer import FLIGHTS_MAX, INBOX_COMMANDS_MAX, QUESTIONS_MAX
+from engine.sequencer import AT_ONCE_COMMANDS, FLIGHTS_MAX, INBOX_COMMANDS_MAX, QUESTIONS_MAX
 from engine.snapshot import Snapshots
 from engine.vocabulary import SEQUENCE_MAX, Command, Event, Reason
 from tests.engine.fakes import MemoryDisk, SetClock, Shard, deposit, running
 
 OPEN = {"kind": Command.OPEN_ACCOUNT, "account": 1}
+MANY = AT_ONCE_COMMANDS + 1  # of them the disk's thread takes care, so that the test can hold it up
 TURNS = 20  # of the loop, for anything that could leak to leak
 
 
 async def turns() -> None:
     for _ in range(TURNS):
         await asyncio.sleep(0.002)
+
+
+def many(**fields: int) -> Records:
+    return np.repeat(commands_of(deposit(**fields)), MANY)
 
 
 async def test_commands_get_the_next_numbers_and_their_events_are_published(tmp_path: Path) -> None:
@@ -42,40 +48,61 @@ async def test_nothing_leaves_before_its_command_is_durable(tmp_path: Path) -> N
         await shard.sequenced(OPEN)
         size, answers = shard.events.size, list[Records]()
         disk.gate.clear()
-        shard.sequencer.submit(commands_of(deposit()))
+        shard.sequencer.submit(many())
         shard.sequencer.ask(commands_of({"kind": Command.QUERY_BALANCES, "account": 1}), answers.append)
 
         await turns()
 
-        assert shard.exchange.sequence == 2, "matching overlaps the sync"
+        assert shard.exchange.sequence == 1 + MANY, "matching overlaps the sync"
         assert (shard.events.size, shard.sequencer.sequence, answers) == (size, 1, [])
         disk.gate.set()
-        await shard.reaches(2)
+        await shard.reaches(1 + MANY)
         await turns()
         assert shard.events.size > size
-        assert [int(answer["sequence"][-1]) for answer in answers] == [2]
+        assert [int(answer["sequence"][-1]) for answer in answers] == [1 + MANY]
 
 
 async def test_next_batches_are_judged_while_the_first_is_synced_and_wait_for_their_own_syncs(
     tmp_path: Path,
 ) -> None:
     disk = MemoryDisk()
-    async with running(Shard(disk, tmp_path)) as shard:
+    async with running(Shard(disk, tmp_path, segment_bytes=1 << 20)) as shard:
         await shard.sequenced(OPEN)
         size = shard.events.size
         disk.gate.clear()
         for number in range(FLIGHTS_MAX + 2):
-            shard.sequencer.submit(commands_of(deposit(tag=number)))
+            shard.sequencer.submit(many(tag=number))
             await turns()
 
         judged, published = shard.exchange.sequence, (shard.events.size, shard.sequencer.sequence)
         disk.gate.set()
-        await shard.reaches(1 + FLIGHTS_MAX + 2)
+        await shard.reaches(1 + MANY * (FLIGHTS_MAX + 2))
 
-        assert judged == 1 + FLIGHTS_MAX
+        assert judged == 1 + MANY * FLIGHTS_MAX
         assert published == (size, 1)
         tags = shard.events.read(shard.events.position_after(1))["tag"].tolist()
-        assert tags == list(range(FLIGHTS_MAX + 2))
+        assert tags == [number for number in range(FLIGHTS_MAX + 2) for _ in range(MANY)]
+
+
+async def test_few_commands_alone_are_written_on_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        given, give = list[Job](), shard.sequencer._disk.give
+
+        def noted(job: Job) -> None:
+            given.append(job)
+            give(job)
+
+        monkeypatch.setattr(shard.sequencer._disk, "give", noted)
+        await shard.sequenced(OPEN)
+        shard.sequencer.submit(many()[:AT_ONCE_COMMANDS])
+        await shard.reaches(1 + AT_ONCE_COMMANDS)
+        alone = len(given)
+        shard.sequencer.submit(many())
+        await shard.reaches(1 + AT_ONCE_COMMANDS + MANY)
+
+    assert (alone, len(given)) == (0, 1)
 
 
 async def test_question_is_answered_between_batches_when_nothing_is_on_its_way(tmp_path: Path) -> None:
@@ -99,7 +126,7 @@ async def test_block_behind_one_that_failed_is_never_written(tmp_path: Path) -> 
     disk.gate.clear()
     work = asyncio.ensure_future(shard.sequencer.run())
     for number in range(2):
-        shard.sequencer.submit(commands_of(deposit(tag=number)))
+        shard.sequencer.submit(many(tag=number))
         await turns()
     written = disk.image()
 
@@ -109,7 +136,7 @@ async def test_block_behind_one_that_failed_is_never_written(tmp_path: Path) -> 
     with pytest.raises(OSError, match="Input/output"):
         await work
     assert disk.image() == written
-    assert shard.exchange.sequence == 2, "it was judged"
+    assert shard.exchange.sequence == 2 * MANY, "it was judged"
 
 
 @pytest.mark.parametrize("sync", [1, 2, 4])
