@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.command_log import CommandLog
+from engine.command_log import CommandLog, LogError
 from engine.core.layout import Capacity
 from engine.disk import PosixDisk
 from engine.exchange import Exchange
@@ -175,6 +175,26 @@ async def test_failed_child_is_told_and_the_next_one_is_taken(
     assert "the snapshot failed; the older ones stand" in capsys.readouterr().out
 
 
+async def test_state_that_contradicts_itself_is_refused_loudly_and_trading_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        await shard.sequenced(OPENED, deposit())
+        taker = taking(shard, tmp_path, 0, Child)
+        await asked(taker, shard)
+        shard.exchange.state.accounts["available"][1] = -1
+
+        answer = await asked(taker, shard)
+        await shard.sequenced(deposit())
+
+    assert answer is None
+    assert len(list((tmp_path / "snapshots").iterdir())) == 1
+    said = capfd.readouterr()
+    assert "engine: the state behind command 2 contradicts itself (account 1: it owes nothing)" in said.err
+    assert "the snapshot failed; the older ones stand" in said.out
+    assert "it was refused, see above" in said.out
+
+
 async def test_what_is_asked_while_one_is_taken_waits_for_the_next(tmp_path: Path) -> None:
     jobs = Inline()
     async with running(Shard(MemoryDisk(), tmp_path)) as shard:
@@ -220,10 +240,15 @@ def faulty() -> None:
     raise AssertionError("a fault in the child")
 
 
+def refused() -> None:
+    raise LogError("no")
+
+
 async def test_child_says_how_it_ended(capfd: pytest.CaptureFixture[str]) -> None:
     assert await ends_with(lambda: None) is None
     assert await ends_with(out_of_space) == "No space left on device"
     assert await ends_with(faulty) == "a fault in the program, see above"
+    assert await ends_with(refused) == "it was refused, see above"
     assert "a fault in the child" in capfd.readouterr().err
     killed = await ends_with(lambda: time.sleep(30), lambda child: os.kill(child.pid, signal.SIGKILL))
     assert killed == "it was killed by signal 9"
