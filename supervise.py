@@ -30,8 +30,8 @@ class Program:
         self.starts, self.start_at, self.wait_s = 0, 0.0, WAIT_FIRST_S
 
     def say(self, text: str) -> None:
-        with suppress(BrokenPipeError):  # a reader that went away does not stop the exchange
-            print(f"{self.name:<11} | {text}\n", end="", flush=True)
+        with suppress(OSError):  # a reader that went away, or a full disk, does not stop the exchange
+            os.write(1, f"{self.name:<11} | {text}\n".encode())
 
     def start(self) -> None:
         self.process = Popen(self.command, -1, None, DEVNULL, PIPE, STDOUT, start_new_session=True)

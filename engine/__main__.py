@@ -6,11 +6,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO, cast
 
 import click
 
@@ -18,6 +18,29 @@ from engine.location import Location, LocationError
 
 NOTEWORTHY_S: Final = 3.0  # a compilation of so long is worth a line
 CODE_VERSIONS_KEPT: Final = 4
+
+
+class Lossy:
+    """An output that may lie on a full disk, or whose reader may leave: what it does not take is lost, and
+    the exchange goes on; what ends the engine has its exit status.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Let out what can be let out."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @click.group()
@@ -32,6 +55,7 @@ def serve() -> None:
 
     from engine.service import run
 
+    sys.stdout, sys.stderr = (cast(TextIO, Lossy(stream)) for stream in (sys.stdout, sys.stderr))
     sys.setswitchinterval(1e-4)  # design law 3: a sync beside a holder of the lock takes 11 ms instead of 0.2
     with _named_errors():
         uvloop.run(run(Location.from_environment()))
@@ -136,13 +160,17 @@ def _named_errors() -> Iterator[None]:
     try:
         yield
     except (SettingsError, CalendarError, LocationError, LogError, LinkError, ToolError) as error:
-        click.echo(f"engine: {error}", err=True)
+        _say(f"engine: {error}")
         sys.exit(2)
     except OSError as error:
-        click.echo(
-            f"engine: the disk failed ({error}); nothing more is acknowledged, see the system's log", err=True
-        )
+        _say(f"engine: the disk failed ({error}); nothing more is acknowledged, see the system's log")
         sys.exit(1)
+
+
+def _say(text: str) -> None:
+    """On standard error, if that takes it: the exit status must not depend on it."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _forget_old(directory: Path) -> None:

@@ -8,7 +8,6 @@ Segments that no snapshot needs any more move to an archive (engine/retention.py
 read as if they had stayed.
 """
 
-import mmap
 import secrets
 import threading
 import time
@@ -37,7 +36,7 @@ from engine.blocks import (
 )
 from engine.clerk import Beside, Work, in_a_thread
 from engine.disk import NO_SPACE, Disk, File
-from engine.records import COMMAND, RECORD_BYTES, Records, as_words
+from engine.records import COMMAND, RECORD_BYTES, Records, aligned_zeros, as_words
 from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
@@ -76,7 +75,7 @@ class CommandLog:
         self._size = 0  # bytes of that segment
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
-        self._buffer = np.frombuffer(mmap.mmap(-1, block_bytes(BLOCK_COMMANDS_MAX)), np.uint8)  # of one block
+        self._buffer = aligned_zeros(block_bytes(BLOCK_COMMANDS_MAX), np.dtype(np.uint8))  # of one block
         self._records: Records = self._buffer[HEADER_BYTES:][: BLOCK_COMMANDS_MAX * RECORD_BYTES].view(
             COMMAND
         )

@@ -15,12 +15,15 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
+from engine.blocks import LogError
+
 Job = Callable[[], object]
 Ended = Callable[[str | None], None]  # what went wrong, None for nothing
 
 NICENESS: Final = 19  # traders first
 FIRST_OWN_DESCRIPTOR: Final = 3
 STATUS_BUG: Final = 255  # others are the errno of an OSError
+STATUS_REFUSED: Final = 254  # a named error of the job, which the child has said
 PR_SET_PDEATHSIG: Final = 1
 _C: Final = ctypes.CDLL(None, use_errno=True)  # loaded before the fork
 
@@ -63,7 +66,8 @@ def trouble_of(status: int) -> str | None:
         return None
     if status < 0:
         return f"it was killed by signal {-status}"
-    return "a fault in the program, see above" if status == STATUS_BUG else os.strerror(status)
+    named = {STATUS_BUG: "a fault in the program, see above", STATUS_REFUSED: "it was refused, see above"}
+    return named.get(status) or os.strerror(status)
 
 
 def _work(job: Job, parent: int) -> None:
@@ -81,7 +85,14 @@ def _work(job: Job, parent: int) -> None:
             status = 0
     except OSError as error:
         status = error.errno or STATUS_BUG
+    except LogError as error:
+        status = STATUS_REFUSED
+        _say(f"engine: {error}\n")
     except BaseException:
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, traceback.format_exc().encode())
+        _say(traceback.format_exc())
     finally:
         os._exit(status)
+
+
+def _say(text: str) -> None:
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())

@@ -1,7 +1,9 @@
 """Snapshots: the state at one command, so that a start replays only what came behind it (law 4).
 
 Law: a snapshot is sound or it is not used. Every byte of the file stands under a hash: the body under the
-state hash, the header under a checksum. Two are kept; a new one takes the place of the older.
+state hash, the header under a checksum. A hash does not say that the state was right, so a state that
+contradicts itself (engine/soundness.py) is neither written nor begun with. Two are kept; a new one takes the
+place of the older.
 
     0.snapshot, 1.snapshot    header (HEADER) | the parts of the state in use, one after another
 
@@ -9,7 +11,8 @@ The file is written beside, synced, renamed, and the folder synced (engine.disk,
 that was not finished is not there. It names the last block of the command log that it contains and the length
 of the event log, both of which are on the medium before it.
 
-    SnapshotError            this snapshot cannot be used: it is damaged, or of another layout or capacity
+    SnapshotError            this snapshot cannot be used: it is damaged, contradicts itself, or is of another
+                             layout or capacity; or it cannot be taken, as the state contradicts itself
     NewerSnapshotError       a newer version made it: start that one
 """
 
@@ -21,9 +24,11 @@ import google_crc32c
 import numpy as np
 
 from engine.blocks import LogError, Position
+from engine.claims import UnsoundError
 from engine.core.jit import cache_key
 from engine.core.layout import Capacity, State
 from engine.disk import Disk
+from engine.soundness import check_sizes, check_sound
 from engine.state_hash import HASH_BYTES, LAYOUT_BYTES, layout_digest, used_parts
 from engine.vocabulary import RECORD_VERSION
 
@@ -131,14 +136,25 @@ class Snapshots:
         if hashlib.sha256(body).digest() != snapshot.state_hash:
             self.known[slot] = None
             raise SnapshotError(f"{name} (command {snapshot.sequence}): its content is damaged")
-        at = 0
-        for part in used_parts(state):
-            part[:] = np.frombuffer(body[at : at + len(part)], np.uint8)
-            at += len(part)
-        assert at == len(body), "the hash vouches for the length"
+        try:
+            _fill(state, np.frombuffer(body, np.uint8), snapshot.sequence)
+        except UnsoundError as error:
+            self.known[slot] = None
+            raise SnapshotError(
+                f"{name} (command {snapshot.sequence}): its content contradicts itself ({error})"
+            ) from error
 
     def write(self, slot: int, state: State, place: Position, events_bytes: int) -> Snapshot:
-        """Write the state behind `place` into a slot, on the medium when it returns. Raises OSError."""
+        """Write the state behind `place` into a slot, on the medium when it returns. Raises SnapshotError
+        when the state contradicts itself, OSError.
+        """
+        try:
+            check_sound(state)
+        except UnsoundError as error:
+            raise SnapshotError(
+                f"the state behind command {place.sequence} contradicts itself ({error}); no snapshot is "
+                "taken of it"
+            ) from error
         parts = list(used_parts(state))
         body_bytes = sum(map(len, parts))
         data = bytearray(HEADER.itemsize + body_bytes)
@@ -209,6 +225,30 @@ def capacity_of(state: State) -> Capacity:
 def differing(ours: Capacity, theirs: Capacity) -> Sequence[str]:
     """The names of the maxima that differ."""
     return [name for name in ours._fields if getattr(ours, name) != getattr(theirs, name)]
+
+
+def _fill(state: State, body: "np.typing.NDArray[np.uint8]", sequence: int) -> None:
+    """Fill an empty state, part by part. Raises UnsoundError, and then the state is empty again."""
+    empty, filled, at = state.head.copy(), list["np.typing.NDArray[np.uint8]"](), 0
+    try:
+        for part in used_parts(state):
+            if len(part) > len(body) - at:
+                raise UnsoundError(f"head: more rows than the {len(body)} bytes hold")
+            part[:] = body[at : at + len(part)]
+            at += len(part)
+            filled.append(part)
+            if len(filled) == 1:  # the head says how long the others are
+                check_sizes(state)
+        if at != len(body):
+            raise UnsoundError(f"head: fewer rows than the {len(body)} bytes hold")
+        check_sound(state)
+        if int(state.head["sequence"][0]) != sequence:
+            raise UnsoundError(f"head: it stands behind command {int(state.head['sequence'][0])}")
+    except UnsoundError:
+        for part in filled:
+            part[:] = 0
+        state.head[:] = empty
+        raise
 
 
 def _stamp(header: "np.typing.NDArray[np.void]", place: Position) -> None:

@@ -1,7 +1,7 @@
 """Taking snapshots beside trading: when, by whom, and what is told of it.
 
     between two batches ─▶ fork ─▶ trading goes on
-                             └▶ child: sync the event log, write, sync, rename, end ─▶ told, log archived
+                             └▶ child: sync the events, check, write, sync, rename, end ─▶ told, log archived
 
 Law: a snapshot is taken when all that was applied is durable, published and at a block's end; one at a time.
 One that fails or is killed harms nothing: the two older ones stand until a new one is whole.

@@ -53,7 +53,9 @@ class Supervisor:
         self.process: subprocess.Popen[str] | None = None
         (folder / "stand_in.py").write_text(STAND_IN)
 
-    def start(self, *, environment: dict[str, str] | None = None, **kinds: str) -> None:
+    def start(
+        self, *, environment: dict[str, str] | None = None, output: int = subprocess.PIPE, **kinds: str
+    ) -> None:
         names = ("database", "engine", "settlement", "gateway")
         (self.folder / "Procfile").write_text(
             "".join(f"{name}: python stand_in.py {name} {kinds.get(name, 'good')}\n" for name in names)
@@ -63,11 +65,12 @@ class Supervisor:
             [sys.executable, str(SUPERVISE)],
             cwd=self.folder,
             env=clean | {"LECONG_DATA": str(self.data)} | (environment or {}),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        if output == subprocess.PIPE:
+            threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
 
     def _read(self, output: TextIO) -> None:
         with output:
@@ -202,6 +205,20 @@ def test_program_that_cannot_run_here_stops_everything_with_its_message(supervis
     assert supervisor.status() == 2
     wait_for(lambda: bool(supervisor.said("database    | stopped")))
     assert supervisor.said("port") == ["gateway     | port 8480 is taken; choose another"]
+
+
+def test_output_that_no_disk_takes_stops_nothing(supervisor: Supervisor) -> None:
+    with open("/dev/full", "wb") as full:
+        supervisor.start(output=full.fileno(), engine="parent")
+    wait_for(lambda: len(supervisor.pids()) == 4)
+    first = supervisor.pids()
+
+    os.kill(first["engine"], signal.SIGKILL)
+    wait_for(lambda: supervisor.pids().get("engine", first["engine"]) != first["engine"])
+
+    assert supervisor.pids() | {"engine": 0} == first | {"engine": 0}
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.status() == 0
 
 
 @pytest.mark.slow

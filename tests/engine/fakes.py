@@ -130,9 +130,10 @@ class Shard:
         segment_bytes: int = SEGMENT,
         snapshots: Snapshots | None = None,
         calendar: Calendar | None = None,
+        capacity: Capacity = SMALL,
     ) -> None:
         self.log = CommandLog(disk, segment_bytes, retry_s=0.0)
-        self.exchange = Exchange(SMALL)
+        self.exchange = Exchange(capacity)
         self.exchange.apply(empty_commands(0))  # loads the compiled kernels before anybody waits for them
         self.events = EventLog(folder / "events.log", reserve_bytes=1 << 20)
         recover(self.log, self.exchange, self.events, snapshots)

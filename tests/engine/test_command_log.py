@@ -1,6 +1,7 @@
 """The command log: durable when append returns, torn at the end at most, refused when damaged."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -387,6 +388,26 @@ def test_each_start_has_a_higher_epoch() -> None:
 
     with pytest.raises(AssertionError, match="epoch of its own"):
         started(disk, epoch=1)
+
+
+def test_a_forked_child_keeps_the_block_of_its_moment() -> None:
+    """The child that writes a snapshot must not see what the log encodes meanwhile."""
+    log = started(MemoryDisk())
+    log.append(deposits(1))
+    before = bytes(log._buffer[:BLOCK_ALIGNMENT])
+    here, there = os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        os.read(here, 1)
+        os._exit(0 if bytes(log._buffer[:BLOCK_ALIGNMENT]) == before else 1)
+    log.append(deposits(1, first=2))
+    os.write(there, b"1")
+
+    assert bytes(log._buffer[:BLOCK_ALIGNMENT]) != before
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(here)
+    os.close(there)
 
 
 def test_alignment_is_a_sector_of_every_disk() -> None:

@@ -65,6 +65,31 @@ def test_wrong_setting_ends_with_status_2_and_one_line(tmp_path: Path, variable:
     assert error.count("\n") == 1
 
 
+def on_a_full_disk(data: Path, **changes: str) -> subprocess.Popen[bytes]:
+    """An engine whose words no disk takes."""
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "engine", "serve"]
+        return subprocess.Popen(command, env=environment(data, **changes), stdout=full, stderr=full)
+
+
+def test_refusal_that_cannot_be_said_keeps_its_status(tmp_path: Path) -> None:
+    with on_a_full_disk(tmp_path, LECONG_CLOCK="sun") as process:
+        assert process.wait(60) == 2
+
+
+async def test_engine_whose_words_no_disk_takes_serves_and_stops_as_asked(tmp_path: Path) -> None:
+    location = Location(tmp_path).create()
+    with on_a_full_disk(tmp_path) as process:
+        while not location.engine_commands.exists():
+            assert process.poll() is None
+            await asyncio.sleep(0.02)
+        link = await CommandLink.connect(location.engine_commands)
+        assert await link.snapshot() > 0
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 def test_damaged_log_ends_with_status_2_and_names_the_place(tmp_path: Path) -> None:
     location = Location(tmp_path).create()
     (location.engine / "commands").mkdir()

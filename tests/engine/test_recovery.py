@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import snapshot
 from engine.blocks import CorruptLogError, LogError, segment_name
 from engine.command_log import CommandLog
 from engine.disk import PosixDisk
@@ -161,6 +162,28 @@ def test_broken_newest_snapshot_is_named_and_the_older_one_is_used(
     said = capsys.readouterr().out
     assert "a snapshot is not used" in said
     assert f"recovery begins with the snapshot of command {OLDER}" in said
+
+
+def test_whole_snapshot_that_contradicts_itself_is_named_and_the_older_one_is_used(
+    lived: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = House(lived.folder)
+    wrong.snapshots.look()
+    wrong.snapshots.load(1, wrong.exchange.state)
+    wrong.exchange.state.accounts["held"][2] += 1
+    newest = wrong.snapshots.newest()
+    assert newest is not None
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(snapshot, "check_sound", lambda state: None)
+        wrong.snapshots.write(1, wrong.exchange.state, newest.position, newest.events_bytes)
+    wrong.close()
+
+    found = again(lived)
+
+    assert begun_at(found) == OLDER
+    check_same(lived, found)
+    said = capsys.readouterr().out
+    assert "its content contradicts itself (account 2: the sum of its holds)" in said
 
 
 def test_without_a_sound_snapshot_the_whole_log_is_replayed(

@@ -1,12 +1,16 @@
 """Snapshots: sound or not used, two kept, and the state comes back byte for byte."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 
 from engine.blocks import Position
-from engine.core.layout import Capacity, empty_state
+from engine.core.layout import HEAD, NODE, Capacity, empty_state
 from engine.disk import PosixDisk
 from engine.exchange import Exchange
 from engine.snapshot import (
@@ -165,6 +169,50 @@ def test_a_flipped_bit_anywhere_is_found() -> None:
     for at in places:
         with pytest.raises((SnapshotError, NewerSnapshotError)):
             try_load(flipped(disk, at, 1 << int(generator.integers(8))))
+
+
+Contradict = Callable[[Any, Any], None]  # of (head, nodes of the slots)
+CONTRADICTIONS: dict[str, Contradict] = {
+    "a link out of the table": lambda head, nodes: nodes["next"].put(1, 1 << 30),
+    "an account that there is not": lambda head, nodes: nodes["account"].put(1, 1 << 30),
+    "more rows than the tables have": lambda head, nodes: head["slots_used"].put(0, 1 << 40),
+    "more rows than the file has": lambda head, nodes: head["slots_used"].put(0, 1 << 12),
+    "fewer rows than the file has": lambda head, nodes: head["slots_used"].put(0, 3),
+    "another command": lambda head, nodes: head["sequence"].put(0, 1 << 20),
+}
+
+
+def forge(disk: MemoryDisk, contradict: Contradict) -> None:
+    """Change the body of slot 0 and put the hash right."""
+    raw = np.frombuffer(disk.files[SLOTS[0]].written, np.uint8)
+    header, body = raw[: HEADER.itemsize].view(HEADER), raw[HEADER.itemsize :]
+    slots = HEAD.itemsize + NODE.itemsize * (int(body[: HEAD.itemsize].view(HEAD)["slots_used"][0]) + 1)
+    contradict(body[: HEAD.itemsize].view(HEAD), body[HEAD.itemsize : slots].view(NODE))
+    header["state_hash"] = np.frombuffer(hashlib.sha256(body.data).digest(), np.uint8)
+    header["header_crc"] = google_crc32c.value(header.tobytes()[:-4])
+
+
+@pytest.mark.parametrize("contradict", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_whole_snapshot_that_contradicts_itself_is_not_loaded(contradict: Contradict) -> None:
+    """Its hash is right, and kernels would follow its links out of the tables."""
+    disk = MemoryDisk()
+    written(disk, traded())
+    forge(disk, lambda head, nodes: None)
+    try_load(disk)
+    forge(disk, contradict)
+
+    with pytest.raises(SnapshotError, match="its content contradicts itself"):
+        try_load(disk)
+
+
+def test_a_state_that_contradicts_itself_is_not_written() -> None:
+    disk, exchange = MemoryDisk(), traded()
+    exchange.state.nodes["next"][1] = 1 << 30
+
+    with pytest.raises(SnapshotError, match=r"behind command .* contradicts itself \(node 1: .*no snapshot"):
+        written(disk, exchange)
+
+    assert disk.files == {}
 
 
 @pytest.mark.parametrize("size", [0, 10, HEADER.itemsize - 1, HEADER.itemsize, HEADER.itemsize + 1000])

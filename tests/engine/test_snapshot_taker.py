@@ -9,16 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from engine.command_log import CommandLog, LogError
+from engine.core.layout import Capacity
 from engine.disk import PosixDisk
 from engine.exchange import Exchange
 from engine.forked import Child, Ended, Job, trouble_of
+from engine.records import HUGE_PAGE_BYTES
+from engine.recovery import gathered
 from engine.snapshot import Snapshot, Snapshots
 from engine.snapshot_taker import SnapshotTaker
 from engine.state_hash import state_hash
-from engine.vocabulary import Command
+from engine.vocabulary import Command, Mode, Phase
+from tests.engine.builders import REBAR, STEP_KG, terms
 from tests.engine.fakes import SMALL, MemoryDisk, Shard, deposit, running
 
 OPENED = {"kind": Command.OPEN_ACCOUNT, "account": 1}
+LARGE = Capacity(orders=1 << 16, levels=1 << 12, instruments=2, accounts=1 << 15, lots=1 << 15, day=1 << 15)
 
 
 class Inline:
@@ -78,6 +84,64 @@ async def test_child_writes_the_state_as_it_was_at_the_fork(tmp_path: Path) -> N
     assert state_hash(again.state) == expected
 
 
+def orders(count: int) -> list[dict[str, int]]:
+    """Buys that rest, from the best price on."""
+    order = {"kind": Command.NEW_ORDER, "account": 1, "instrument": REBAR, "quantity_kg": STEP_KG}
+    return [order | {"price_fen_per_tonne": 220_000 + 100 * (at % 50)} for at in range(count)]
+
+
+async def opened(shard: Shard) -> None:
+    """An open market, an account with money, and orders that rest."""
+    assert shard.sequencer.submit(terms(REBAR, Mode.BOOK)) is None
+    opening = {"kind": Command.SET_PHASE, "instrument": REBAR, "phase": Phase.CONTINUOUS}
+    await shard.sequenced(opening, OPENED, deposit(amount_fen=10**12))
+    await shard.sequenced(*orders(200))
+
+
+def replayed(disk: MemoryDisk, capacity: Capacity, until: int) -> Exchange:
+    """A fresh exchange that has judged the log up to a sequence."""
+    exchange = Exchange(capacity)
+    for commands in gathered(CommandLog(disk).recover()):
+        exchange.apply(commands[commands["sequence"] <= until])
+    return exchange
+
+
+async def test_tables_on_pages_of_their_own_are_written_as_they_were_at_the_fork(tmp_path: Path) -> None:
+    """Shared memory there once let the child write, under a hash that matched, what its parent did later."""
+    traded = tmp_path / "traded"
+
+    def late(job: Job, ended: Ended) -> Child:
+        def work() -> None:
+            while not traded.exists():
+                time.sleep(0.001)
+            job()
+
+        return Child(work, ended)
+
+    disk = MemoryDisk()
+    async with running(Shard(disk, tmp_path, capacity=LARGE, segment_bytes=1 << 20)) as shard:
+        tables = [table.nbytes for table in shard.exchange.state if table.nbytes >= HUGE_PAGE_BYTES]
+        await opened(shard)
+        taker = taking(shard, tmp_path, 0, late)
+        answer = asyncio.ensure_future(asked(taker, shard))
+        await asyncio.sleep(0)
+        taker.at_rest()
+        begun = shard.sequencer.sequence
+        await shard.sequenced(*orders(200), deposit())
+        traded.touch()
+        snapshot = await answer
+
+    assert len(tables) >= 5, "nodes, orders, specials, accounts, lots, the day"
+    assert snapshot is not None
+    assert snapshot.sequence == begun
+    assert snapshot.state_hash == state_hash(replayed(disk, LARGE, until=begun).state)
+    found, again = Snapshots(PosixDisk(tmp_path / "snapshots")), Exchange(LARGE)
+    assert found.look() == []
+    found.load(0, again.state)
+    assert state_hash(again.state) == snapshot.state_hash
+    again.check_invariants()
+
+
 async def test_one_is_taken_every_so_many_commands_and_one_at_a_time(tmp_path: Path) -> None:
     jobs = Inline()
     async with running(Shard(MemoryDisk(), tmp_path)) as shard:
@@ -109,6 +173,26 @@ async def test_failed_child_is_told_and_the_next_one_is_taken(
 
     assert [answer.sequence if answer else None for answer in answers] == [None, 1]
     assert "the snapshot failed; the older ones stand" in capsys.readouterr().out
+
+
+async def test_state_that_contradicts_itself_is_refused_loudly_and_trading_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with running(Shard(MemoryDisk(), tmp_path)) as shard:
+        await shard.sequenced(OPENED, deposit())
+        taker = taking(shard, tmp_path, 0, Child)
+        await asked(taker, shard)
+        shard.exchange.state.accounts["available"][1] = -1
+
+        answer = await asked(taker, shard)
+        await shard.sequenced(deposit())
+
+    assert answer is None
+    assert len(list((tmp_path / "snapshots").iterdir())) == 1
+    said = capfd.readouterr()
+    assert "engine: the state behind command 2 contradicts itself (account 1: it owes nothing)" in said.err
+    assert "the snapshot failed; the older ones stand" in said.out
+    assert "it was refused, see above" in said.out
 
 
 async def test_what_is_asked_while_one_is_taken_waits_for_the_next(tmp_path: Path) -> None:
@@ -156,10 +240,15 @@ def faulty() -> None:
     raise AssertionError("a fault in the child")
 
 
+def refused() -> None:
+    raise LogError("no")
+
+
 async def test_child_says_how_it_ended(capfd: pytest.CaptureFixture[str]) -> None:
     assert await ends_with(lambda: None) is None
     assert await ends_with(out_of_space) == "No space left on device"
     assert await ends_with(faulty) == "a fault in the program, see above"
+    assert await ends_with(refused) == "it was refused, see above"
     assert "a fault in the child" in capfd.readouterr().err
     killed = await ends_with(lambda: time.sleep(30), lambda child: os.kill(child.pid, signal.SIGKILL))
     assert killed == "it was killed by signal 9"

@@ -1,9 +1,12 @@
-"""engine/RECOVERY.md names every message with which the engine refuses to start, stops, warns or finds fault.
+"""engine/RECOVERY.md names every message with which the engine refuses to start, stops, warns or finds fault,
+and no other.
 
-A message is known by its longest piece of plain text: the page must have it, word for word.
+A message is known by its longest piece of plain text: the page must have it, word for word, and so must the
+program.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +52,7 @@ def messages() -> Iterator[tuple[str, str]]:
                 continue
             called = node.func
             raised = isinstance(called, ast.Name) and called.id in names
-            told = isinstance(called, ast.Attribute) and called.attr in ("error", "warning", "find")
+            told = isinstance(called, ast.Attribute) and called.attr in ("error", "warning", "info", "find")
             if (raised or told) and (found := pieces(node.args[0])):
                 yield f"{path.name}:{node.lineno}", max(found, key=len).strip(" ():;,.")
 
@@ -62,6 +65,38 @@ def page() -> str:
 def test_the_runbook_has_the_message(where: str, text: str) -> None:
     assert len(text) >= SHORTEST, f"{where}: a message says something"
     assert " ".join(text.split()) in page(), f"{where}: engine/RECOVERY.md does not have {text!r}"
+
+
+def quoted() -> Iterator[str]:
+    """The longest piece of every message in the tables of messages and findings."""
+    in_table = False
+    for line in (ENGINE / "RECOVERY.md").read_text().splitlines():
+        in_table = line.startswith("|") and (in_table or line.startswith(("| message |", "| finding |")))
+        for message in re.findall("`([^`]+)`", line.split("|")[1]) if in_table else ():
+            found = [piece.strip(" ():;,.") for piece in re.split(r"…(?:, …)*", message)]
+            if len(max(found, key=len)) >= SHORTEST:
+                yield max(found, key=len)
+
+
+def said() -> str:
+    """Every piece of plain text of the engine, `\\0` for what a message fills in."""
+    texts = []
+    for path in sorted(ENGINE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+SAID = said()
+
+
+@pytest.mark.parametrize("text", sorted(set(quoted())))
+def test_the_program_says_what_the_runbook_has(text: str) -> None:
+    assert text in SAID, f"engine/RECOVERY.md has {text!r}, which no module says"
 
 
 @pytest.mark.parametrize("name", sorted(family()))

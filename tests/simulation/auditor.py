@@ -19,23 +19,27 @@ from engine import money as untyped_money
 from engine.command_log import CommandLog, CorruptLogError
 from engine.exchange import Exchange
 from engine.instruments import FEE_FEN_PER_TONNE
-from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, client_order_id_text, joined, select
+from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, joined, select
 from engine.service import Engine
 from engine.vocabulary import Command, Event, Flag, Reason, TimeInForce, wire_name
 from tests.simulation import books
+from tests.simulation.days import REFERENCE, Days, Key, by_day, key_of
 from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
 from tests.simulation.process import Process
 from tests.simulation.programs import CAPACITY
 from tests.simulation.report import Violation
+from tests.simulation.shown import Seen, check_books, check_prints
 
 if TYPE_CHECKING:
+    from tests.simulation.binary import BinaryTrader
     from tests.simulation.world import World
 
 money: Any = untyped_money
 ORDERS: Final = (Command.NEW_ORDER, Command.PICK)
 OUTCOME: Final = ("order_id", "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg", "amount_fen")
+KEY: Final = ("account", "flags", "client_order_id_0", "client_order_id_1")
 PRICE: Final = OUTCOME.index("price_fen_per_tonne")
-Key = tuple[int, str]  # account, client order id
+MARKET: Final = {"set_phase": Event.PHASE_CHANGED, "roll_day": Event.DAY_ROLLED}  # by the op
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class Auditor:
         self.published = 0  # the highest sequence that a client, settlement or gateway has heard of
         self.first: dict[Key, tuple[Any, ...]] = {}  # outcome of the first command of a client order id
         self._unchecked: list[Acknowledgement] = []
-        self._told: dict[Key, tuple[Any, ...]] = {}  # outcome that the client heard first
+        self._told: dict[tuple[Key, int], tuple[Any, ...]] = {}  # that was heard first of a key, by its days
+        self._executed: dict[tuple[Key, int], tuple[Any, ...]] = {}  # the outcomes of `first`, of all days
+        self.days = Days()
         self.seen: dict[int, dict[int, Any]] = {}  # per account: private events by account sequence
         self._by_sequence: dict[int, Records] = {}  # the first event of each command
 
@@ -72,15 +78,19 @@ class Auditor:
         return self.exchange.sequence
 
     def acknowledged(self, told: Acknowledgement) -> None:
-        """A client was told an outcome. Raises Violation if it was told another one before."""
+        """A client was told an outcome."""
         self._world.report.counts["acknowledged"] += 1
         self.published = max(self.published, told.sequence)
-        if told.kind is not Event.CANCELED and told.key:
-            before = self._told.setdefault((told.account, told.key), told.outcome)
-            if not _same(before, told.outcome):
-                text = f"{told.key} of {told.account} was {before}, its repeat {told.outcome}"
-                raise Violation("double", text)
         self._unchecked.append(told)
+
+    def shown(self, sequence: int) -> None:
+        """Something of a command was shown to the public, or over a link of records. Raises Violation unless
+        the command is durable by now (law 3).
+        """
+        self.published = max(self.published, sequence)
+        engine = self._world.engine
+        if engine is None or engine.log.sequence < sequence:
+            raise Violation("early", f"command {sequence} was shown before it was durable")
 
     def heard(self, account: int, event: Any) -> None:
         """A private event arrived at a client. Raises Violation if it differs from what came before."""
@@ -146,7 +156,12 @@ class Auditor:
         return SimulatedFolder(disk, Process("auditor"), entries)
 
     def _take(self, commands: Records) -> None:
-        """Apply new commands of the log and note their outcomes."""
+        """Apply new commands of the log, day by day."""
+        for day in by_day(commands):
+            self._judge(day)
+
+    def _judge(self, commands: Records) -> None:
+        """Note the outcomes of commands that hold a roll of the day at most at their end."""
         self.commands.append(commands)
         events = self.exchange.apply(commands).copy()
         self.events.append(events)
@@ -155,10 +170,15 @@ class Auditor:
         orders = events.view(ORDER)
         accepted = (events["kind"] == Event.ACCEPTED) & (events["flags"] & Flag.DUPLICATE == 0)
         for row in orders[accepted]:
-            key = (int(row["account"]), _text(row))
+            key = key_of(*(row[name] for name in KEY))
             if key in self.first:
                 raise Violation("double", f"{key} was executed twice, the second time as {row['sequence']}")
             self.first[key] = outcome(row)
+            self._executed[key, self.days.generation(key, int(row["sequence"]))] = outcome(row)
+        living = self.days.note(events, self.exchange)
+        if living is not None:
+            self._world.report.counts["days rolled"] += 1
+            self.first = {k: told for k, told in self.first.items() if k in living or k[1][:1] == REFERENCE}
         applied = len(np.unique(events.view(CASH)["outbox"][_of_settlement(events)]))
         self._world.report.counts["settlement commands applied"] += applied
         repeated, duplicates = events["kind"] == Event.REPEATED, events["flags"] & Flag.DUPLICATE != 0
@@ -172,16 +192,37 @@ class Auditor:
             if event is None:
                 raise Violation("loss", f"command {told.sequence} was acknowledged ({told})")
             self._world.report.counts["checked"] += 1
+            if told.kind in MARKET.values():
+                if not (event["kind"] == told.kind).any():
+                    raise Violation("loss", f"command {told.sequence} is another than {told.kind.name}")
+                continue
             self._compare(told, event.view(ORDER)[0])
+            self._compare_repeat(told)
         self._unchecked.clear()
+
+    def _place(self, told: Acknowledgement) -> tuple[Key, int]:
+        """The client order id, and how often it had been free again."""
+        key = (told.account, told.key)
+        return key, self.days.generation(key, told.sequence)
+
+    def _compare_repeat(self, told: Acknowledgement) -> None:
+        """A request has one outcome for a client, as long as its client order id is not free again."""
+        if told.kind is Event.CANCELED or not told.key or told.key.startswith(REFERENCE):
+            return
+        before = self._told.setdefault(self._place(told), told.outcome)
+        if not _same(before, told.outcome):
+            text = f"{told.key} of {told.account} was {before}, its repeat {told.outcome}"
+            raise Violation("double", text)
 
     def _compare(self, told: Acknowledgement, row: Any) -> None:
         place, found = (int(row["account"]), Event(int(row["kind"]))), outcome(row)
         if place != (told.account, told.kind) or not _same(found, told.outcome):
             raise Violation("loss", f"command {told.sequence} is {place} {found}, acknowledged as {told}")
-        if told.kind is Event.ACCEPTED and not _same(self.first[told.account, told.key], told.outcome):
-            text = f"{told.key}: first {self.first[told.account, told.key]}, told {told.outcome}"
-            raise Violation("double", text)
+        if told.kind is not Event.ACCEPTED:
+            return
+        executed = self._executed.get(self._place(told))
+        if executed is None or not _same(executed, told.outcome):
+            raise Violation("double", f"{told.key}: executed as {executed} on its day, told {told.outcome}")
 
     def all_events(self) -> Records | None:
         """Every event of the log, None when there is none."""
@@ -193,9 +234,6 @@ class Auditor:
         self._check_acknowledged()
         if engine.sequencer.sequence != self.sequence:
             raise Violation("replay", f"{engine.sequencer.sequence} published, {self.sequence} in the log")
-        fresh = Exchange(CAPACITY)
-        fresh.apply(joined(self.commands))
-        same_state(fresh, self.exchange)
         same_state(engine.exchange, self.exchange)
         check_invariants(engine.exchange)
         events = self.all_events()
@@ -208,6 +246,16 @@ class Auditor:
         books.check(self._world.database, events, self.sequence)
         books.check_complete(self._world.database, events, self.exchange)
         books.check_streams(self.seen, events)
+
+    def finish_shown(self, seen: Seen, records: "BinaryTrader") -> None:
+        """What was shown to the public and over records is what the log says. Raises Violation."""
+        events = self.all_events()
+        assert events is not None
+        check_prints(seen, events)
+        fresh = Exchange(CAPACITY)
+        check_books(seen, joined(self.commands), fresh)
+        same_state(fresh, self.exchange)
+        records.check(events, self.first)
 
     def flip_a_bit(self) -> None:
         """Damage a copy of the log: recovery must refuse it, or give up its last block and no more."""
@@ -251,10 +299,6 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     if len(one) == len(other) == len(OUTCOME) and 0 in (one[PRICE], other[PRICE]):
         return one[:PRICE] + one[PRICE + 1 :] == other[:PRICE] + other[PRICE + 1 :]
     return one == other
-
-
-def _text(row: Any) -> str:
-    return client_order_id_text(int(row["client_order_id_0"]), int(row["client_order_id_1"]))
 
 
 def _of_settlement(events: Records) -> Any:

@@ -1,4 +1,4 @@
-"""Who uses the exchange: an operator who admits, pays in and registers, and traders who order and cancel.
+"""Who uses the exchange: what all clients share, and traders who order and cancel over JSON.
 
 Law: a client believes only answers. What was not answered is sent again, under the same client order id,
 receipt or bank reference, over whichever gateway it reaches next; now and then also what was answered.
@@ -31,8 +31,6 @@ COIL_PRICES: Final = (205_000, 213_000)
 PAUSE_S: Final = (0.001, 0.05)
 RETRY_S: Final = (0.05, 0.4)
 BURST_MAX: Final = 4
-LANES: Final = 3
-MOVEMENT_S: Final = (0.005, 0.3)
 REPEAT_SHARE: Final = 0.12
 GTD_SHARE: Final = 0.25
 LIVES_S: Final = (0.002, 1.5)  # what a gtd order lasts
@@ -81,6 +79,7 @@ class Client:
         self.line: Line | None = None
         self._dialing = asyncio.Lock()
         self.account = 0
+        self.ready = asyncio.Event()  # admitted
 
     async def connected(self) -> Line:
         """A line that is logged on; tried for ever."""
@@ -144,81 +143,12 @@ class Client:
         return False
 
 
-class Operator(Client):
-    """Admits the traders, gives them money and goods, and goes on doing so."""
-
-    def __init__(self, world: "World", traders: list["Trader"]) -> None:
-        super().__init__(world, "operator")
-        self._traders = traders
-        self._numbers = 0
-
-    async def run(self, movements: int) -> None:
-        """Set the traders up, then move money and goods while they trade."""
-        for trader in self._traders:
-            await self._admit(trader)
-        await asyncio.gather(*(self._lane(movements // LANES) for _ in range(LANES)))
-
-    async def _lane(self, movements: int) -> None:
-        """Some movements, one after the other; other lanes go on beside."""
-        for _ in range(movements):
-            await asyncio.sleep(self.dice.uniform(*MOVEMENT_S))
-            trader = self.dice.choice(self._traders)
-            await self.dice.choice((self._pay, self._take_out, self._register))(trader)
-
-    async def _admit(self, trader: "Trader") -> None:
-        key = {"public_key": public_key(trader.name), "scopes": ["read", "trade"]}
-        fields = {"code": trader.name, "name": trader.name.title(), "keys": [key]}
-        answer = await self.settle(Request("add_member", fields))
-        trader.account = answer["member"]
-        await self._pay(trader)
-        await self._register(trader)
-        await self._register(trader, COIL)
-        trader.ready.set()
-
-    def _next(self) -> int:
-        self._numbers += 1
-        return self._numbers
-
-    async def _pay(self, trader: "Trader") -> None:
-        amount = self.dice.randrange(5_000_000, 50_000_000)
-        await self._move("deposit", trader, amount)
-
-    async def _take_out(self, trader: "Trader") -> None:
-        await self._move("withdraw", trader, self.dice.randrange(100, 20_000_000))
-
-    async def _move(self, op: str, trader: "Trader", fen: int) -> None:
-        amount = f"{fen // 100}.{fen % 100:02}"
-        fields = {"member": trader.account, "amount": amount, "reference": f"B{self._next()}"}
-        answer = await self.settle(Request(op, fields))
-        if self.dice.random() < REPEAT_SHARE:
-            again = await self.settle(Request(op, fields))
-            if again | {"id": ""} != answer | {"id": ""}:
-                raise Violation("double", f"bank order {fields} was answered {answer}, then {again}")
-
-    async def _register(self, trader: "Trader", instrument: str = "") -> None:
-        code = instrument or self.dice.choice((REBAR, COIL))
-        units = self.dice.randrange(2, 30) if code == REBAR else 1
-        kg = units * STEP_KG if code == REBAR else COIL_KG
-        number = self._next()
-        fields = {
-            "member": trader.account,
-            "receipt": f"R{number}",
-            "instrument": code,
-            "warehouse": "LC-SW-A",
-            "units": units,
-            "quantity": tonnes(kg),
-        }
-        answer = await self.settle(Request("register_lot", fields))
-        trader.lots.append((code, answer["lot"], kg))
-
-
 class Trader(Client):
     """Places and cancels orders, and keeps its private stream."""
 
     def __init__(self, world: "World", name: str) -> None:
         super().__init__(world, name)
         self.lots: list[tuple[str, str, int]] = []  # instrument, lot, kilograms
-        self.ready = asyncio.Event()
         self._keys: list[str] = []  # of the orders that were placed
         self._answered: list[Request] = []
         self._last = (0, 0)  # account sequence and sequence of the last private event
@@ -313,7 +243,7 @@ class Trader(Client):
         price = self.dice.randrange(*(PRICES if code == REBAR else COIL_PRICES), TICK)
         quantity_kg = self.dice.randrange(1, 6) * STEP_KG if code == REBAR else kg
         key = self._key()
-        lasting: dict[str, Any] = {"time_in_force": "day"}
+        lasting: dict[str, Any] = {"time_in_force": self.dice.choice(("day", "gtc"))}
         if self.dice.random() < GTD_SHARE:
             lasting = {"time_in_force": "gtd", "expire_at": self._soon()}
         elif code == REBAR and self.dice.random() < 0.2:

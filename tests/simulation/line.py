@@ -17,6 +17,7 @@ from tests.simulation.network import Endpoint
 from tests.simulation.programs import FRAME, PONG, TEXT
 
 ANSWER_S = 1.5
+CHANNELS = frozenset({"private", "depth", "trades"})
 _OPCODE_PING = 0x89
 
 
@@ -111,7 +112,7 @@ class Line(asyncio.Protocol):
         channel = message.get("channel") if "id" not in message else None
         if channel == "hello":
             self.hello.set_result(message)
-        elif channel == "private":
+        elif channel in CHANNELS:
             self._on_event(message)
         elif channel is None:
             answer = self._waiting.get(message["id"])

@@ -17,11 +17,13 @@ from engine.instruments import Instrument, load_instruments
 from engine.location import Location
 from engine.machine import Machine
 from engine.service import Engine, Settings
+from engine.snapshot import SnapshotError
 from gateway.config import Config
 from gateway.server import Gateway
 from settlement.service import Service
 from tests.simulation.loop import Later, SimulatedClerk, VirtualLoop
 from tests.simulation.network import Endpoint
+from tests.simulation.report import Violation
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -80,6 +82,8 @@ class Snapshot:
             job()
         except OSError as error:
             trouble = str(error)
+        except SnapshotError as error:  # nobody damages memory here
+            raise Violation("invariant", str(error)) from error
         self._timer = loop.call_later(after_s, ended, trouble)
 
     def kill(self) -> None:

@@ -27,14 +27,17 @@ from engine.service import Engine
 from settlement.store import CursorMoved
 from tests.simulation import programs
 from tests.simulation.auditor import Auditor, overdue
-from tests.simulation.clients import Client, Operator, Trader, seed_of
+from tests.simulation.binary import BinaryTrader
+from tests.simulation.clients import Client, Trader, seed_of
 from tests.simulation.database import Database
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import Faults, Strike
 from tests.simulation.loop import StuckError, VirtualLoop
 from tests.simulation.network import Network
+from tests.simulation.office import Operator
 from tests.simulation.process import Killed, Process
 from tests.simulation.report import Report, Violation
+from tests.simulation.watcher import Watcher
 
 REQUESTS: Final = 24  # of each trader
 RESTART_S: Final = (0.01, 0.4)
@@ -86,6 +89,9 @@ class World:
         self.disk = SimulatedDisk(self.dice, self.point)
         self.database = Database(self.dice, self.point)
         self.auditor = Auditor(self)
+        self.traders = [Trader(self, f"trader-{letter}") for letter in "abc"[: self.dice.randrange(2, 4)]]
+        self.binary = BinaryTrader(self, "binary", seed)
+        self.watcher = Watcher(self, "watcher")
         self.engine: Engine | None = None
         self.gateways = ["gateway-1", "gateway-2"]
         self.segment_bytes = self.dice.choice(SEGMENT_BYTES)
@@ -125,9 +131,8 @@ class World:
         asyncio.get_running_loop().set_exception_handler(self._unhandled)
         for name, program in self._programs().items():
             self._supervisor.start(self._supervise(name, program))
-        clients = self._clients()
         people = Process("clients")
-        working = people.start(self._work(clients))
+        working = people.start(self._work())
         breaking = self._supervisor.start(self.faults.run())
         watching = asyncio.ensure_future(self._violated.wait())
         try:
@@ -137,7 +142,7 @@ class World:
                 self.violated(Violation("liveness", f"requests without an answer after {END_S * 4:g} s"))
             if self.violation is None:
                 working.result()
-                await self._end(clients)
+                await self._end()
         except (Violation, AssertionError) as violation:
             self.violated(violation)
         finally:
@@ -156,21 +161,19 @@ class World:
             found[path] = lambda path=path: programs.gateway(self, path)  # type: ignore[misc]
         return found
 
-    def _clients(self) -> list[Client]:
-        traders = [Trader(self, f"trader-{letter}") for letter in "abc"[: self.dice.randrange(2, 4)]]
-        return [Operator(self, traders), *traders]
-
-    async def _work(self, clients: list[Client]) -> None:
-        operator, *traders = clients
-        assert isinstance(operator, Operator)
+    async def _work(self) -> None:
+        operator = Operator(self, [*self.traders, self.binary], self.watcher)
+        watching = asyncio.ensure_future(self._keep(self.watcher))
         work: list[Coroutine[Any, Any, None]] = [operator.run(max(3, self._requests // 2))]
-        work += [trader.run(self._requests) for trader in traders if isinstance(trader, Trader)]
+        work += [trader.run(self._requests) for trader in self.traders]
+        work.append(self.binary.run(self._requests // 2))
         await asyncio.gather(*work)
-        self._keeping = [asyncio.ensure_future(self._keep(trader)) for trader in traders]
+        self._keeping = [watching, *(asyncio.ensure_future(self._keep(trader)) for trader in self.traders)]
 
     async def _keep(self, client: Client) -> None:
         """Keep a client's line up to the end, so that its stream completes."""
         try:
+            await client.ready.wait()
             while True:
                 line = await client.connected()
                 await line.gone.wait()
@@ -206,23 +209,24 @@ class World:
             law = "loss" if isinstance(error, LogError) else "program"  # a log that it refuses is lost
             self.violated(Violation(law, f"{name} ended by itself: {text}"))
 
-    async def _end(self, clients: list[Client]) -> None:
+    async def _end(self) -> None:
         """No more faults: wait until everything is up and has caught up, then look at all of it."""
         self.faults.calm()
         self.note("calm: waiting for everybody to catch up")
         deadline = asyncio.get_running_loop().time() + END_S
-        while not self._caught_up(clients):
+        while not self._caught_up():
             if self.violation is not None:
                 return
             if asyncio.get_running_loop().time() > deadline:
-                raise Violation("liveness", f"after the last fault: {self._state(clients)}")
+                raise Violation("liveness", f"after the last fault: {self._state()}")
             await asyncio.sleep(POLL_S)
         assert self.engine is not None
         self.auditor.finish(self.engine)
+        self.auditor.finish_shown(self.watcher.seen, self.binary)
 
-    def _caught_up(self, clients: list[Client]) -> bool:
-        """Whether settlement and every private stream are at the engine's end, and every session that lives
-        is a client's line (semantics C7).
+    def _caught_up(self) -> bool:
+        """Whether settlement, every stream and every watched book are at the engine's end, and every session
+        that lives is a client's line (semantics C7).
         """
         engine, process = self.engine, self.running["engine"]
         if engine is None or not process.alive or engine.sequencer.sequence < engine.exchange.sequence:
@@ -231,28 +235,34 @@ class World:
         cursor = self.database.table("settlement_cursor")[True]["sequence"]
         if cursor < engine.events.sequence or any(row["state"] == 0 for row in outbox):
             return False
-        for client in clients:
-            if isinstance(client, Trader):
-                row = engine.exchange.state.accounts[client.account]
-                live = int((engine.exchange.state.sessions["account"] == client.account).sum())
-                if not client.caught_up(int(row["sequence"])) or live != client.sessions:
-                    return False
+        everybody: list[Trader | BinaryTrader] = [*self.traders, self.binary]
+        for client in everybody:
+            row = engine.exchange.state.accounts[client.account]
+            live = int((engine.exchange.state.sessions["account"] == client.account).sum())
+            if not client.caught_up(int(row["sequence"])) or live != client.sessions:
+                return False
+        if not self.watcher.caught_up(engine.exchange):
+            return False
         if overdue(engine.exchange, self.clock.now_ns() + AHEAD_NS):
             return False
         return engine.sequencer.sequence == engine.events.sequence
 
-    def _state(self, clients: list[Client]) -> str:
+    def _state(self) -> str:
         """Who is where, for the message of a violation."""
         cursor = self.database.table("settlement_cursor")[True]["sequence"]
         waiting = [row["number"] for row in self.database.table("outbox").values() if row["state"] == 0]
-        seen = {client.name: len(self.auditor.seen.get(client.account, {})) for client in clients}
+        seen = {client.name: len(self.auditor.seen.get(client.account, {})) for client in self.traders}
         at = self.engine.sequencer.sequence if self.engine else None
         late = overdue(self.engine.exchange, self.clock.now_ns()) if self.engine else 0
         sessions = len(self.engine.sessions) if self.engine else None
         return (
             f"engine at {at}, books at {cursor}, outbox {waiting} unanswered, {late} orders overdue, "
-            f"events heard {seen}, {sessions} sessions of live links"
+            f"events heard {seen}, {sessions} sessions of live links; {self.binary.sessions} of records; the "
+            f"watched books are {'not ' * (not self._watched())}the core's"
         )
+
+    def _watched(self) -> bool:
+        return self.engine is not None and self.watcher.caught_up(self.engine.exchange)
 
     def power_cut(self) -> None:
         """Every program and the database go, the disk keeps what it keeps."""
