@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engine.frames import LinkDownError
+from engine.frames import LINK_SHIFT, LinkDownError
 from engine.link import CommandLink, EventLink
 from engine.records import ORDER, Records, commands_of, joined, select
-from engine.sessions import LINK_SHIFT
 from engine.vocabulary import Command, Event, Flag, Reason, Scope, Side, TimeInForce
 from tests.simulation.auditor import Acknowledgement, outcome
 from tests.simulation.clients import PAUSE_S, PRICES, REPEAT_SHARE, RETRY_S, STEP_KG, TICK, Client
