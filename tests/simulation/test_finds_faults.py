@@ -171,6 +171,16 @@ def finds(seeds: range) -> dict[str, Any] | None:
     return found
 
 
+def must_find(put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the fault put in, one of the seeds breaks one of these laws."""
+    put_in(monkeypatch)
+
+    found = finds(seeds)
+
+    assert found is not None, f"{seeds} do not find it"
+    assert found["law"] in laws, found
+
+
 FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress", "early"}),
     (never_sync, range(4, 44), {"loss", "regress"}),
@@ -194,12 +204,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
 def test_fault_put_in_by_hand_is_found(
     put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_in(monkeypatch)
-
-    found = finds(seeds)
-
-    assert found is not None, f"{seeds} do not find it"
-    assert found["law"] in laws, found
+    must_find(put_in, seeds, laws, monkeypatch)
 
 
 # SIGKILL at one of the first blocks, then a power cut soon after the recovery. Snapshots have points of I/O

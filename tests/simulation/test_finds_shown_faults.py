@@ -13,7 +13,7 @@ from engine.vocabulary import Command, Event, TimeInForce
 from gateway import market_data
 from gateway.market_data import DepthBook, MarketData
 from gateway.pushes import PublicTrade
-from tests.simulation.test_finds_faults import Break, finds
+from tests.simulation.test_finds_faults import Break, must_find
 
 
 def forget_the_days_trades(patch: pytest.MonkeyPatch) -> None:
@@ -165,9 +165,4 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
 def test_fault_put_in_by_hand_is_found(
     put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_in(monkeypatch)
-
-    found = finds(seeds)
-
-    assert found is not None, f"{seeds} do not find it"
-    assert found["law"] in laws, found
+    must_find(put_in, seeds, laws, monkeypatch)
