@@ -109,12 +109,13 @@ def judge_fully(state: State, turn: Turn, ladder: int) -> Any:
 
 @part
 def judge_new_order(state: State, turn: Turn, ladder: int) -> Any:
-    """As `judge_fully`, which only what is not plain has to go through."""
+    """As `judge_fully`, which only what is not plain has to go through; and whether the order is plain."""
     level = plain_level(state, turn, ladder)
     if level >= 0:
-        return OK, level, turn.commands["price_fen_per_tonne"][turn.at]
+        return OK, level, turn.commands["price_fen_per_tonne"][turn.at], True
     rare()
-    return judge_fully(state, turn, ladder)
+    reason, level, price = judge_fully(state, turn, ladder)
+    return reason, level, price, False
 
 
 @part
@@ -142,18 +143,35 @@ def new_order(state: State, turn: Turn) -> None:
         return
     instrument = np.int64(commands["instrument"][at])
     ladder = 4 * instrument + (np.int64(commands["side"][at]) & 1)
-    level, price, hold = np.int64(0), np.int64(0), np.int64(0)
+    level, price, hold, plain = np.int64(0), np.int64(0), np.int64(0), False
     if reason == OK:
         reason = judge_instrument(state, instrument)
     if reason == OK:
-        reason, level, price = judge_new_order(state, turn, ladder)
+        reason, level, price, plain = judge_new_order(state, turn, ladder)
     if reason == OK:
         hold = hold_fen(state, instrument, ladder & 1, price, commands["quantity_kg"][at])
         reason = judge_means(state, turn, hold)
     if reason != OK:
         refuse(state, turn, entry, reason)
         return
-    enter(state, turn, entry, ladder, level, price, hold)
+    if plain and commands["time_in_force"][at] != IOC and not crosses(state, ladder, level):
+        rest_at_once(state, turn, entry, ladder, level, price, hold)
+    else:
+        enter(state, turn, entry, ladder, level, price, hold)
+
+
+@spliced
+def rest_at_once(
+    state: State, turn: Turn, entry: int, ladder: int, level: int, price: int, hold: int
+) -> None:
+    """A plain order that meets nobody: what `enter` comes to for it, in half of the steps."""
+    commands, at, side = turn.commands, turn.at, ladder & 1
+    slot, quantity = fill_slot(state, turn, price), commands["quantity_kg"][at]
+    emit_order(state, turn, ACCEPTED, slot, ladder)
+    list_goods(state, commands["lot"][at] * side, quantity * side)
+    rest(state, slot, ladder, level, hold)
+    if entry != NO_ENTRY:
+        remember(state, turn, entry, price, state.nodes["id"][slot], quantity, 0, 0)
 
 
 @spliced
