@@ -13,11 +13,12 @@ from typing import Any, Final
 import aiohttp
 
 from engine.location import Location
-from gateway.client import Client
+from gateway.client import Client, NetworkError
 from loadtest.accounting import Account, Told, account_for
 from loadtest.crowd import PRODUCTS, Seat, furnish, operator_seed
 from loadtest.exchange import OwnExchange, empty
 from loadtest.generator import Figures, LoadSession, generate
+from loadtest.trader import PATIENCE_S, Trader
 from loadtest.workload import sells, stream
 from settlement.database import dsn
 from settlement.reconciliation import ReconciliationError, reconcile_location
@@ -76,7 +77,7 @@ async def run_load(wish: Wish, exchange: OwnExchange | None, say: Say) -> dict[s
         seats = await furnish(wish.url, operator, http, CROWD, wish.sessions, _products)
         figures = Figures()
         positions = dict(await each_seat(seats, lambda seat: read_position(wish.url, seat, http)))
-        async with Client(wish.url, operator, http=http) as desk:
+        async with at_work(Trader(wish.url, operator, http)) as desk:
             last_contract = await read_last_contract(desk)
             async with _sessions(wish, seats, figures, http) as sessions:
                 say(
@@ -100,12 +101,21 @@ def _products(number: int) -> tuple[str, ...]:
 
 
 async def each_seat(seats: list[Seat], work: Callable[[Seat], Any]) -> list[tuple[int, Any]]:
-    """(member, result) of `work` for every seat, some at a time."""
+    """(member, result) of `work` for every seat, some at a time, begun again after every passing fault.
+    Raises the client's errors.
+    """
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one(seat: Seat) -> tuple[int, Any]:
+        deadline = monotonic() + PATIENCE_S
         async with free:
-            return seat.member, await work(seat)
+            while True:
+                try:
+                    return seat.member, await work(seat)
+                except NetworkError:  # a program is being restarted, or its link
+                    if monotonic() > deadline:
+                        raise
+                await asyncio.sleep(RETRY_S)
 
     return list(await asyncio.gather(*(one(seat) for seat in seats)))
 
@@ -143,14 +153,24 @@ async def read_told(url: str, seat: Seat, position: int, http: aiohttp.ClientSes
         return Told(events, {order["id"]: Decimal(order["remaining"]) for order in orders})
 
 
-async def read_last_contract(desk: Client) -> str:
+@asynccontextmanager
+async def at_work(trader: Trader) -> AsyncIterator[Trader]:
+    """A trader whose session ends in the end."""
+    try:
+        yield trader
+    finally:
+        await trader.close()
+
+
+async def read_last_contract(desk: Trader) -> str:
     """The newest contract before the load begins."""
     return (await read_contracts(desk, "0") or ["0"])[-1]
 
 
-async def read_contracts(desk: Client, after: str) -> list[str]:
-    """The ids of all contracts after one."""
-    return [contract["contract"] for contract in await desk.fetch_contracts(0, after)]
+async def read_contracts(desk: Trader, after: str) -> list[str]:
+    """The ids of all contracts after one; waits for settlement if it is being restarted."""
+    contracts = await desk.ask(lambda client: client.fetch_contracts(0, after))
+    return [contract["contract"] for contract in contracts]
 
 
 async def settled_reconciliation(location: Location) -> dict[str, Any]:
