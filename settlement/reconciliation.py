@@ -12,19 +12,18 @@ describes, and the books of that very sequence are the entries with smaller numb
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from engine.frames import LinkDownError
-from engine.link import CommandLink, EventLink
+from engine.link import CommandLink
 from engine.location import Location
 from engine.records import CASH, LOT, ORDER, Records
 from engine.vocabulary import Command, Event, Reason, Side, wire_name
 from settlement.contracts import State, path_at_fill
 from settlement.ledger import KIND_BITS, KIND_MASK, Goods, Money, account, account_name, entries_end
 from settlement.queries import QUERIES
-from settlement.settler import EventLink as Events
 from settlement.store import Connection
 
 CATCH_UP_S: Final = 30.0
@@ -41,9 +40,6 @@ class Engine(Protocol):
 
     async def query(self, kind: Command, *, account: int = -1, instrument: int = -1) -> Records:
         """The rows of an answer and its END row. Raises an OSError when the engine is gone."""
-
-
-Stream = Callable[[int, int], Awaitable[Events]]
 
 
 @dataclass(frozen=True)
@@ -98,14 +94,10 @@ class EngineState:
 async def reconcile_location(location: Location, dsn: str, wait_s: float = CATCH_UP_S) -> Report:
     """`reconcile` for the exchange whose sockets lie at `location`, with its books in the database `dsn`."""
     connection = Connection(dsn)
-
-    async def stream(after: int, until: int) -> EventLink:
-        return await EventLink.connect(location.engine_events, after=after, until=until)
-
     try:
         link = await CommandLink.connect(location.engine_commands)
         try:
-            return await reconcile(connection, link, stream, wait_s)
+            return await reconcile(connection, link, wait_s)
         finally:
             link.close()
     except LinkDownError as error:
@@ -114,16 +106,13 @@ async def reconcile_location(location: Location, dsn: str, wait_s: float = CATCH
         await connection.close()
 
 
-async def reconcile(
-    connection: Connection, engine: Engine, stream: Stream, wait_s: float = CATCH_UP_S
-) -> Report:
+async def reconcile(connection: Connection, engine: Engine, wait_s: float = CATCH_UP_S) -> Report:
     """Compare the books, read through `connection`, with the engine and with themselves.
 
-    `stream(after, until)` opens the engine's events of that range. Raises ReconciliationError, StoreError, or
-    an OSError of the engine's links.
+    Raises ReconciliationError, StoreError, or an OSError of the engine's link.
     """
     state = await asyncio.wait_for(ask(engine), wait_s)
-    await _catch_up(connection, stream, state.latest, wait_s)
+    await _catch_up(connection, state.latest, wait_s)
     async with connection.transaction(isolation="repeatable_read", readonly=True) as snapshot:
         checks = await _compare(snapshot, state)
     return Report(state.earliest, checks)
@@ -161,33 +150,21 @@ def _answer(rows: Records, kind: Event) -> tuple[Records, int]:
     return rows[rows["kind"] == kind], int(rows["sequence"][-1])
 
 
-async def _catch_up(connection: Connection, stream: Stream, sequence: int, wait_s: float) -> None:
-    """Wait until the cursor is at `sequence`, or at the last event before it. Raises ReconciliationError.
-
-    The engine gives every command an event; were there one without, the cursor would never stand on it.
+async def _catch_up(connection: Connection, sequence: int, wait_s: float) -> None:
+    """Wait until the cursor has passed `sequence`; it stands there once, for every command has an event.
+    Raises ReconciliationError.
     """
     deadline = time.monotonic() + wait_s
     while True:
         async with connection.transaction(readonly=True) as snapshot:
             at = (await snapshot.fetchrow(QUERIES["read_cursor"]))["sequence"]
-        if at >= sequence or not await _any_event(stream, at, sequence):
+        if at >= sequence:
             return
         if time.monotonic() >= deadline:
             raise ReconciliationError(
                 f"settlement stands at command {at}, the engine at {sequence}, after {wait_s:g} s: is it up?"
             )
         await asyncio.sleep(POLL_S)
-
-
-async def _any_event(stream: Stream, after: int, until: int) -> bool:
-    """Whether the engine's log has an event behind `after`, up to `until`."""
-    link = await stream(after, until)
-    try:
-        async for _ in link:
-            return True
-        return False
-    finally:
-        link.close()
 
 
 async def _compare(snapshot: Any, state: EngineState) -> tuple[Check, ...]:

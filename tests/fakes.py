@@ -36,7 +36,7 @@ class Tape:
             row["index"] = index
             for name, value in fields.items():
                 row[name] = value
-            if fields["kind"] != Event.REJECTED:
+            if fields["kind"] not in (Event.REJECTED, Event.REPEATED):
                 row["account_sequence"] = self._next(fields["account"])
             if "counter_account" in fields:
                 row["counter_account_sequence"] = self._next(fields["counter_account"])
@@ -71,6 +71,9 @@ class Tape:
         return self.command(
             (CASH, {"kind": Event.REJECTED, "account": 1, "outbox": outbox, "tag": outbox, "reason": reason})
         )
+
+    def repeated(self, outbox: int) -> int:
+        return self.command((CASH, {"kind": Event.REPEATED, "outbox": outbox, "tag": outbox}))
 
     def sell(
         self, account: int, lot: int, instrument: int, price: int, quantity_kg: int, flags: int = 0
@@ -170,10 +173,10 @@ class FakeEngine:
         """A command link. Raises LinkDownError."""
         return self._dial()
 
-    async def event_link(self, after: int, until: int = 0) -> "FakeLink":
+    async def event_link(self, after: int) -> "FakeLink":
         """An event link after a sequence. Raises LinkDownError."""
         link = self._dial()
-        link.after, link.until = after, until
+        link.after = after
         return link
 
     def _dial(self) -> "FakeLink":
@@ -196,11 +199,11 @@ class FakeEngine:
             self.grown = asyncio.Event()
 
     def apply(self, commands: Records) -> None:
-        """Judge settlement's commands; numbers that were applied are passed over."""
+        """Judge settlement's commands; numbers that were applied are answered with REPEATED."""
         for command in commands:
             self.sent.append(int(command["outbox"]))
             if command["outbox"] <= self.outbox:
-                self.tape.sequence += 1  # sequenced, without an event
+                self.tape.repeated(int(command["outbox"]))
                 continue
             self.outbox = int(command["outbox"])
             self._apply_one(command)
@@ -299,7 +302,6 @@ class FakeLink:
         self.sequence = engine.tape.sequence
         self.on_refused: Callable[[Records], None] = lambda rows: None
         self.after = 0
-        self.until = 0
 
     def close(self) -> None:
         self._gone.set()
@@ -329,12 +331,8 @@ class FakeLink:
                 events = self._engine.log[at]
                 at += 1
                 wanted = events["sequence"] > self.after
-                if self.until:
-                    wanted &= events["sequence"] <= self.until
                 if wanted.any():
                     yield select(events, wanted)
-            if self.until:
-                return
             waits = [asyncio.ensure_future(event.wait()) for event in (grown, self._gone)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:

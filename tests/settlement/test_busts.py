@@ -54,7 +54,7 @@ async def reconciled(exchange: Exchange) -> list[str]:
     """What does not hold."""
     await exchange.caught_up()
     link = await exchange.engine.command_link()
-    report = await reconcile(exchange.connections[2], link, exchange.engine.event_link, 5.0)
+    report = await reconcile(exchange.connections[2], link, 5.0)
     return [f"{check.name}: {check.differences}" for check in report.checks if not check.holds]
 
 
