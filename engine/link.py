@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.frames import COMMANDS_MAX, Frame, FrameReader, LinkDownError, LinkError, frame
 from engine.records import EVENT, ORDER, Records, commands_of, joined
-from engine.vocabulary import Command, Event, Reason
+from engine.vocabulary import RECORD_VERSION, Command, Event, Reason
 
 HELLO_S: Final = 5.0
 UNREAD_BATCHES_MAX: Final = 64  # then the socket is left alone until the reader has caught up
@@ -175,6 +175,7 @@ class EventLink(_Link):
 
     def __init__(self) -> None:
         super().__init__()
+        self.complete = False  # all that was asked for, up to `until`, has come
         self._batches: asyncio.Queue[Records | None] = asyncio.Queue()
         self._paused = False
 
@@ -183,7 +184,8 @@ class EventLink(_Link):
         """Subscribe on location.engine_events to what follows command `after`, of one account or of all (-1).
         ALL_KEPT: to all that the engine still keeps; it hangs up on who wants more.
 
-        `until` is the sequence at which it ends, 0 for never.
+        `until` is the sequence at which it ends, then `complete`, 0 for never; it also ends when the engine
+        goes.
         Raises LinkDownError.
         """
         link = await cls._dial(path)
@@ -208,6 +210,8 @@ class EventLink(_Link):
             self._batches.put_nowait(records)
             if not self._paused and self._batches.qsize() >= UNREAD_BATCHES_MAX:
                 self._listen(False)
+        elif kind is Frame.REPLY:
+            self.complete = True
 
     def _listen(self, listening: bool) -> None:
         self._paused = not listening
@@ -227,3 +231,10 @@ def hello(epoch: int, sequence: int, number: int = 0) -> bytes:
     row = np.zeros(1, EVENT)
     row["sequence"], row["order_id"], row["tag"] = sequence, epoch, number
     return frame(Frame.HELLO, row)
+
+
+def range_end(sequence: int) -> bytes:
+    """What the engine says behind the last event of a range: all up to `sequence` was sent."""
+    row = np.zeros(1, EVENT)
+    row["version"], row["kind"], row["sequence"] = RECORD_VERSION, Event.END, sequence
+    return frame(Frame.REPLY, row)

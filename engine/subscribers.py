@@ -1,9 +1,10 @@
 """Subscribers of the event socket: each is a place in the event log, served at its own pace.
 
-    HELLO ─▶   ◀─ SUBSCRIBE (after, account, until)   ─▶ EVENTS …   ◀─ CURSOR (sequence, tag) …
+    HELLO ─▶   ◀─ SUBSCRIBE (after, account, until)   ─▶ EVENTS … REPLY (END)   ◀─ CURSOR (sequence, tag) …
 
 Law: a subscriber gets whole commands, in order, without gap or double, from the event log; one that asks for
-what the log no longer keeps is turned away. A subscriber that keeps books of its own tells how far they are
+what the log no longer keeps is turned away. One that asked for a range hears that it has all of it, because
+a link that is cut ends as well. A subscriber that keeps books of its own tells how far they are
 on the medium (CURSOR): what it has not booked stays in the logs (engine/retention.py).
 """
 
@@ -16,7 +17,7 @@ import structlog
 
 from engine.event_log import EventLog
 from engine.frames import ALL_KEPT, Frame, FrameReader, LinkError, frame
-from engine.link import SETTLEMENT, hello
+from engine.link import SETTLEMENT, hello, range_end
 from engine.records import Records, select
 from engine.sequencer import Sequencer
 from engine.vocabulary import Event
@@ -130,7 +131,8 @@ class Subscribers:
         events, sequencer = self._server.events, self._server.sequencer
         while not writer.is_closing():
             grown = sequencer.grown
-            while offset < events.size:
+            complete = False
+            while offset < events.size and not complete:
                 rows = events.read(offset)
                 offset += rows.nbytes
                 wanted = wanted_events(rows, account, until)
@@ -138,9 +140,11 @@ class Subscribers:
                     writer.write(frame(Frame.EVENTS, wanted))
                     await writer.drain()
                 self._reading[task] = offset
-                if until and int(rows["sequence"][-1]) >= until:
-                    return
-            if self._server.stopping or (until and sequencer.sequence >= until):
+                complete = 0 < until <= int(rows["sequence"][-1])
+            if complete or 0 < until <= sequencer.sequence:
+                writer.write(range_end(until))
+                return
+            if self._server.stopping:
                 return
             await grown.wait()
 

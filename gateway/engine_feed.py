@@ -37,6 +37,7 @@ SMALL_BATCH_ROWS: Final = 64
 REPLAY_STALL_SECONDS: Final = 30.0  # a peer that reads nothing for so long is a slow consumer
 REPLAY_POLL_SECONDS: Final = 0.01
 _NOT_THERE: Final = "resume_too_old"  # what is to be replayed is not among the events that were searched
+_CUT: Final = "engine_unavailable"  # the search did not come to its end
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Events(Protocol):
 
     epoch: int
     sequence: int
+    complete: bool
 
     def __aiter__(self) -> AsyncIterator[Records]:
         """Arrays of whole commands' events."""
@@ -227,7 +229,7 @@ class EngineFeed:
         session.outbox.send(codec.encode(answer))
         hint = resume_from.sequence if resume_from else 0
         fault = await self._replay(stream, position, until, hint - 1 if hint else ALL_KEPT)
-        if fault == _NOT_THERE and hint:  # the hint was wrong: search all that there is
+        if fault in (_NOT_THERE, _CUT) and hint:  # a wrong hint, or turned away: search all that there is
             fault = await self._replay(stream, position, until, ALL_KEPT)
         if fault or not stream.go_live():
             self.on_broken(session, fault or "slow_consumer")
@@ -239,7 +241,7 @@ class EngineFeed:
         try:
             link = await self._connector.events(after=after, account=stream.account, until=until)
         except ConnectionError:
-            return "engine_unavailable"
+            return _CUT
         try:
             async for batch in link:
                 for account, account_sequence, event in changes(codec.rows_of(batch)):
@@ -250,7 +252,9 @@ class EngineFeed:
                     return "slow_consumer"
         finally:
             link.close()
-        return "" if stream.last == position else _NOT_THERE
+        if stream.last == position:
+            return ""
+        return _NOT_THERE if link.complete else _CUT
 
     def _market_clear(self) -> None:
         assert self.dispatcher is not None

@@ -301,7 +301,10 @@ class Gateway:
     def _session_broken(self, session: Session, code: str) -> None:
         connection = self._connections.get(session)
         if connection is not None:
-            self._end(connection, code, WSCloseCode.POLICY_VIOLATION)
+            restart = code == "engine_unavailable"  # a replay was cut: not the peer's fault
+            self._end(
+                connection, code, WSCloseCode.SERVICE_RESTART if restart else WSCloseCode.POLICY_VIOLATION
+            )
 
     def _logon_overdue(self, connection: Connection) -> None:
         if not connection.session.logged_on:

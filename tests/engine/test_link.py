@@ -198,7 +198,7 @@ async def test_event_link_says_what_it_wants_and_yields_until_the_engine_leaves(
         again = [batch async for batch in link]
 
     assert came == [[6, 6], [7, 7]]
-    assert again == []
+    assert (again, link.complete) == ([], False), "nobody said that this was all"
     assert [wishes[0][name].tolist() for name in ("sequence", "account", "due_ns")] == [[5], [4], [7]]
 
 

@@ -67,6 +67,7 @@ async def events_after(location: Location, after: int, until: int, account: int 
     link = await EventLink.connect(location.engine_events, after=after, account=account, until=until)
     parts = [batch async for batch in link]
     link.close()
+    assert link.complete
     return joined(parts) if parts else events_of()
 
 

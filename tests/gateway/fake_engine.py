@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.frames import ALL_KEPT, Frame, FrameReader, frame
-from engine.link import hello
+from engine.link import hello, range_end
 from engine.records import EVENT, Records, select
 from engine.vocabulary import Command, Event, Flag, Reason, Side, TimeInForce
 
@@ -49,6 +49,7 @@ class FakeEngine:
         self.outcomes: dict[tuple[int, int, int], dict[str, Any]] = {}
         self.refusing = Reason.NONE
         self.rejecting = Reason.NONE
+        self.cutting = False  # what is asked for by range ends like a link that is cut
         self.silent = False  # commands are taken, their events stay inside until `speak`
         self._unspoken: list[Records] = []
         self._writers: set[asyncio.StreamWriter] = set()
@@ -146,7 +147,9 @@ class FakeEngine:
                 )
             if len(wanted):
                 writer.write(frame(Frame.EVENTS, wanted))
-        if not until:
+        if until and not self.cutting:
+            writer.write(range_end(until))
+        elif not until:
             self._subscribers.add(writer)
             await reader.read()
             self._subscribers.discard(writer)

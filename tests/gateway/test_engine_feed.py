@@ -100,6 +100,23 @@ async def test_who_asks_for_more_than_is_kept_is_told_so(
     assert (code, [each for each in buyer.pushes if each["channel"] == "private"]) == (1008, [])
 
 
+@pytest.mark.parametrize("hint", [{}, {"sequence": 1}])
+async def test_a_replay_that_was_cut_is_not_called_too_old(
+    connect: Connect, engine: FakeEngine, hint: dict[str, int]
+) -> None:
+    buyer = await connect(BUYER)
+    for number in range(3):
+        await buyer.ask("new_order", **order(number))
+    engine.forget(3)
+    engine.cutting = True
+
+    await private(buyer, resume_from={"account_sequence": 1} | hint)
+    code = await buyer.ends()
+
+    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["error"]["code"]) == ("error", "engine_unavailable")
+    assert code == 1012
+
+
 async def test_without_resume_from_the_stream_starts_now(connect: Connect) -> None:
     buyer = await connect(BUYER)
     await buyer.ask("new_order", **order(1))
