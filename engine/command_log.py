@@ -125,8 +125,8 @@ class CommandLog:
         self._prepare_next()
 
     def append(self, commands: Records) -> None:
-        """Write one block and sync it; it is durable when this returns. Runs on the disk's thread. Raises
-        OSError, LogFullError.
+        """Write one block and sync it; it is durable when this returns. One call at a time, on whatever
+        thread. Raises OSError, LogFullError.
         """
         assert 0 < len(commands) <= BLOCK_COMMANDS_MAX, "a block holds 1 to BLOCK_COMMANDS_MAX commands"
         assert self._file is not None, "recover() and resume() come before append()"

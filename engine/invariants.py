@@ -207,7 +207,7 @@ def _check_dues(state: State, slots: list[int]) -> None:
     used, dues = int(state.head["dues_used"][0]), state.dues
     rows = [(int(row["due_ns"]), int(row["order_id"])) for row in dues[:used]]
     assert all(rows[(at - 1) >> 1][0] <= rows[at][0] for at in range(1, used)), "the earliest due is first"
-    assert not dues["order_id"][used:].any(), "rows not in use are zero"
+    assert not any(dues[name][used:].any() for name in dues.dtype.names or ()), "rows not in use are zero"
     waiting = sorted(
         (int(state.specials["expire_ns"][slot]), int(state.nodes["id"][slot]))
         for slot in slots

@@ -342,7 +342,8 @@ def _check_dues(state: State, resting: Resting) -> None:
     claim(
         not len(waiting) or bool(_is_remembered(state, rows["due_ns"][:1])[0]), "expiries are not forgotten"
     )
-    claim(not state.dues["order_id"][len(rows) :].any(), "rows of the dues not in use are zero")
+    unused = state.dues[len(rows) :].view(np.int64)
+    claim(not unused.any(), "rows of the dues not in use are zero")
 
 
 def _check_slices(state: State, resting: Resting) -> None:

@@ -48,17 +48,14 @@ async def furnish(
     sells: Callable[[int], Sequence[str]],
 ) -> list[Seat]:
     """`count` members; member `i` gets a lot of each product in `sells(i)`. Raises the client's errors."""
-    desk = Trader(url, operator, http)
     free = asyncio.Semaphore(AT_ONCE)
+    async with Trader(url, operator, http) as desk:
 
-    async def one(number: int) -> Seat:
-        async with free:
-            return await _seat(desk, f"{name}-{number:04d}", sells(number))
+        async def one(number: int) -> Seat:
+            async with free:
+                return await _seat(desk, f"{name}-{number:04d}", sells(number))
 
-    try:
         return list(await asyncio.gather(*(one(number) for number in range(count))))
-    finally:
-        await desk.close()
 
 
 async def _seat(desk: Trader, code: str, products: Sequence[str]) -> Seat:

@@ -13,12 +13,12 @@ from typing import Any, Final
 import aiohttp
 
 from engine.location import Location
-from gateway.client import Client, NetworkError
+from gateway.client import Client
 from loadtest.accounting import Account, Told, account_for
 from loadtest.crowd import PRODUCTS, Seat, furnish, operator_seed
 from loadtest.exchange import OwnExchange, empty
 from loadtest.generator import Figures, LoadSession, generate
-from loadtest.trader import PATIENCE_S, Trader
+from loadtest.trader import Trader, patiently
 from loadtest.workload import sells, stream
 from settlement.database import dsn
 from settlement.reconciliation import ReconciliationError, reconcile_location
@@ -77,7 +77,7 @@ async def run_load(wish: Wish, exchange: OwnExchange | None, say: Say) -> dict[s
         seats = await furnish(wish.url, operator, http, CROWD, wish.sessions, _products)
         figures = Figures()
         positions = dict(await each_seat(seats, lambda seat: read_position(wish.url, seat, http)))
-        async with at_work(Trader(wish.url, operator, http)) as desk:
+        async with Trader(wish.url, operator, http) as desk:
             last_contract = await read_last_contract(desk)
             async with _sessions(wish, seats, figures, http) as sessions:
                 say(
@@ -107,15 +107,8 @@ async def each_seat(seats: list[Seat], work: Callable[[Seat], Any]) -> list[tupl
     free = asyncio.Semaphore(AT_ONCE)
 
     async def one(seat: Seat) -> tuple[int, Any]:
-        deadline = monotonic() + PATIENCE_S
         async with free:
-            while True:
-                try:
-                    return seat.member, await work(seat)
-                except NetworkError:  # a program is being restarted, or its link
-                    if monotonic() > deadline:
-                        raise
-                await asyncio.sleep(RETRY_S)
+            return seat.member, await patiently(lambda: work(seat))
 
     return list(await asyncio.gather(*(one(seat) for seat in seats)))
 
@@ -151,15 +144,6 @@ async def read_told(url: str, seat: Seat, position: int, http: aiohttp.ClientSes
                 events += await client.watch_private(position)
         orders = await client.fetch_open_orders()
         return Told(events, {order["id"]: Decimal(order["remaining"]) for order in orders})
-
-
-@asynccontextmanager
-async def at_work(trader: Trader) -> AsyncIterator[Trader]:
-    """A trader whose session ends in the end."""
-    try:
-        yield trader
-    finally:
-        await trader.close()
 
 
 async def read_last_contract(desk: Trader) -> str:

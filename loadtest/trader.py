@@ -8,7 +8,7 @@ before anything else was asked changes nothing.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import aiohttp
 
@@ -17,6 +17,18 @@ from gateway.client import Client, NetworkError, OrderNotFound
 Answer = TypeVar("Answer")
 PATIENCE_S: Final = 150.0
 PAUSE_S: Final = 0.1
+
+
+async def patiently(ask: Callable[[], Awaitable[Answer]], patience_s: float = PATIENCE_S) -> Answer:
+    """What `ask` returns, asked again after every passing fault. Raises the client's errors."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return await ask()
+        except NetworkError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PAUSE_S)
 
 
 class Trader:
@@ -31,16 +43,19 @@ class Trader:
         self._client: Client | None = None
         self._dialling = asyncio.Lock()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def ask(self, question: Callable[[Client], Awaitable[Answer]]) -> Answer:
         """The answer to `question`, asked again after every passing fault. Raises the client's errors."""
-        deadline = time.monotonic() + self._patience_s
-        while True:
-            try:
-                return await question(await self.connected())
-            except NetworkError:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(PAUSE_S)
+
+        async def ask() -> Answer:
+            return await question(await self.connected())
+
+        return await patiently(ask, self._patience_s)
 
     async def connected(self) -> Client:
         """The session, logged on. Raises the client's errors."""

@@ -67,6 +67,14 @@ def list_goods(state: State, lot: int, quantity: int) -> None:
 
 
 @part
+def list_of_sell(state: State, side: int, lot: int, quantity: int) -> None:
+    """The same for an order of either side, without a branch on it: a buy lists nothing of lot 0, which is
+    nobody's.
+    """
+    list_goods(state, lot * side, quantity * side)
+
+
+@part
 def contract_goods(state: State, lot: int, quantity: int) -> None:
     """Listed kilograms of a lot were sold."""
     state.lots["listed"][lot] -= quantity

@@ -218,8 +218,8 @@ def plain_level(state: State, turn: Turn, ladder: int) -> Any:
 
 @part
 def has_goods(state: State, turn: Turn, instrument: int, side: int) -> Any:
-    """Whether a sell of a BOOK instrument passes `judge_goods`; true for every buy. Without a branch on the
-    side, which nothing foretells: a buy is looked up in lot 0, which is nobody's.
+    """Whether a sell of a BOOK instrument passes `judge_goods`; true for every buy, once there is any lot.
+    Without a branch on the side, which nothing foretells: a buy is looked up in lot 0, which is nobody's.
     """
     lots, lot, quantity = (
         state.lots,

@@ -28,6 +28,7 @@ from engine.core.holds import (
     contract_goods,
     hold_fen,
     list_goods,
+    list_of_sell,
 )
 from engine.core.jit import called, part, rare, routine
 from engine.core.ladder import level_price
@@ -175,7 +176,7 @@ def take_from(state: State, slot: int, quantity: int) -> None:
 @part
 def end_order(state: State, turn: Turn, slot: int, ladder: int, reason: int) -> None:
     """Take a resting order or a waiting stop out of its ladder, give its holds back, say so."""
-    list_goods(state, state.orders["lot"][slot], -whole_leaves(state, slot) * (ladder & 1))
+    list_of_sell(state, ladder & 1, state.orders["lot"][slot], -whole_leaves(state, slot))
     change_hold(state, slot, 0, 0)
     state.accounts["live_orders"][state.nodes["account"][slot]] -= 1
     emit_canceled(state, turn, slot, ladder, reason)

@@ -37,7 +37,6 @@ from loadtest.exchange import PROGRAMS, OwnExchange
 from loadtest.generator import Figures, LoadSession, generate
 from loadtest.load import (
     INSTRUMENTS,
-    at_work,
     each_seat,
     read_contracts,
     read_last_contract,
@@ -153,7 +152,7 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
         positions = dict(await each_seat(seats, lambda seat: read_position(url, seat, http)))
         witnesses = [Witness(clock, url, seat, figures, "w-", http=http) for seat in seats[:SESSIONS]]
         stubborn = [Stubborn(clock, url, seat, http) for seat in seats[SESSIONS:]]
-        async with at_work(Trader(url, operator, http)) as desk:
+        async with Trader(url, operator, http) as desk:
             last = await read_last_contract(desk)
         for witness in witnesses:
             await witness.connect()
@@ -161,7 +160,7 @@ async def _weathered(exchange: OwnExchange, seed: int, seconds: float, tally: Ta
         wait_for(lambda: all_up(exchange))
         final = await settled_reconciliation(exchange.location)
         told = dict(await each_seat(seats, lambda seat: read_told(url, seat, positions[seat.member], http)))
-        async with at_work(Trader(url, operator, http)) as desk:
+        async with Trader(url, operator, http) as desk:
             contracts = await read_contracts(desk, last)
         for witness in witnesses:
             await witness.close()

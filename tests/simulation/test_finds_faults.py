@@ -27,6 +27,7 @@ from tests.simulation.programs import NO_SNAPSHOTS
 from tests.simulation.world import Stage, simulate
 
 Break = Callable[[pytest.MonkeyPatch], None]
+Fault = tuple[Break, range, set[str]]  # what is put in, the seeds that find it, by one of these laws
 
 
 def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
@@ -171,6 +172,13 @@ def finds(seeds: range) -> dict[str, Any] | None:
     return found
 
 
+def each_of(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
+    """The test once for each fault, by its name."""
+    return pytest.mark.parametrize(
+        ("put_in", "seeds", "laws"), faults, ids=[each[0].__name__ for each in faults]
+    )
+
+
 def must_find(put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the fault put in, one of the seeds breaks one of these laws."""
     put_in(monkeypatch)
@@ -181,7 +189,7 @@ def must_find(put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.M
     assert found["law"] in laws, found
 
 
-FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
+FAULTS: tuple[Fault, ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress", "early"}),
     (never_sync, range(4, 44), {"loss", "regress"}),
     (believe_torn_blocks, range(3, 43), {"loss", "damage"}),
@@ -200,7 +208,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("put_in", "seeds", "laws"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])
+@each_of(FAULTS)
 def test_fault_put_in_by_hand_is_found(
     put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

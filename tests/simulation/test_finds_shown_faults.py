@@ -13,7 +13,7 @@ from engine.vocabulary import Command, Event, TimeInForce
 from gateway import market_data
 from gateway.market_data import DepthBook, MarketData
 from gateway.pushes import PublicTrade
-from tests.simulation.test_finds_faults import Break, must_find
+from tests.simulation.test_finds_faults import Break, Fault, each_of, must_find
 
 
 def forget_the_days_trades(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def resume_an_accounts_events_too_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscribers, "_serve", serving)
 
 
-FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
+FAULTS: tuple[Fault, ...] = (
     (forget_the_days_trades, range(40), {"day"}),
     (let_orders_of_the_day_outlive_the_close, range(40), {"day"}),
     (remember_client_order_ids_beyond_the_day, range(7, 47), {"double"}),
@@ -161,7 +161,7 @@ FAULTS: tuple[tuple[Break, range, set[str]], ...] = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("put_in", "seeds", "laws"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])
+@each_of(FAULTS)
 def test_fault_put_in_by_hand_is_found(
     put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
