@@ -14,7 +14,7 @@ from engine.core.layout import Capacity, State, empty_state
 from engine.core.memory import memory_of
 from engine.invariants import check_invariants
 from engine.records import COMMAND, EVENT, Records, aligned_zeros, joined
-from engine.vocabulary import RECORD_VERSION, Command, Event, Side
+from engine.vocabulary import RECORD_VERSION, Command, Event, Mode, Side
 
 EVERYBODY: Final = -1
 EVENTS_OF_A_BATCH: Final = 1 << 16  # room besides that for the largest command
@@ -84,7 +84,7 @@ class Exchange:
         elif kind == Command.QUERY_LOTS:
             rows = self._lots(account)
         elif kind == Command.QUERY_LISTINGS and known:
-            rows = self._orders(self._slots_in_priority(instrument))
+            rows = self._listings(instrument)
         elif kind == Command.QUERY_DEPTH and known:
             rows = self._levels(instrument)
         elif kind == Command.QUERY_INSTRUMENTS:
@@ -164,6 +164,17 @@ class Exchange:
         rows["client_order_id_1"] = orders["client_order_id_1"]
         rows["quantity_kg"], rows["lot"] = orders["quantity"], orders["lot"]
         rows["cum_kg"] = orders["cum"]
+        return rows
+
+    def _listings(self, instrument: int) -> Records:
+        """The live orders of an instrument in priority order, each with the least that a pick takes of it
+        (semantics F2).
+        """
+        slots = self._slots_in_priority(instrument)
+        rows = self._orders(slots)
+        if self.state.instruments["mode"][instrument] == Mode.LISTED:
+            minimum = self.state.specials["minimum"][slots]
+            rows["pick_minimum_kg"] = np.where(minimum, minimum, rows["leaves_kg"])
         return rows
 
     def _balances(self, account: int) -> Records:

@@ -26,7 +26,7 @@ bytes.
                            88 price | 96 quantity | 104 leaves | 112 counter_leaves | 120 lot
              ACCEPTED, REJECTED, CANCELED, ORDER:
                            56 amount_fen | 64 order_id | 72 client_order_id (two u64) | 88 price | 96 quantity
-                          104 leaves | 112 cum | 120 lot      (36 listing_version)
+                          104 leaves | 112 cum | 120 lot      (36 listing_version, a listing's 56 minimum)
              cash:         56 amount_fen | 64 available_fen | 72 held_fen | 80 outbox
              lots:         64 free_kg | 72 listed_kg | 80 outbox | 96 quantity | 112 contracted_kg | 120 lot
              LEVEL:        88 price | 96 quantity | 104 orders
@@ -155,6 +155,7 @@ _ORDER: Final = {
     "amount_fen": ("<i8", 56),  # sum of the fills' amounts; 0 in CANCELED
     "session": ("<i8", 64),  # SESSION_STARTED, SESSION_ENDED, TIMER_SET
     "due_ns": ("<i8", 112),  # TIMER_SET, TIME_REACHED
+    "pick_minimum_kg": ("<i8", 56),  # ORDER, answering QUERY_LISTINGS: the least that a pick takes; of BOOK 0
     "change_kg": ("<i8", 56),  # REPLACED: what the order has left now, less what it had before
     "order_id": ("<i8", 64),
     "client_order_id_0": ("<u8", 72),

@@ -223,8 +223,7 @@ class Reason(IntEnum):
     UNKNOWN_SIDE = 30
     UNSUPPORTED_ORDER_TYPE = 31
     UNSUPPORTED_TIME_IN_FORCE = 32
-    NOT_LISTED = 33
-    NOT_BOOK = 34
+    NOT_LISTED = 33  # 34 was the opposite, until bids could be picked; it is not given out again
     UNSUPPORTED_SELF_TRADE_MODE = 35
     INVALID_DISPLAY_QUANTITY = 36
     INVALID_MINIMUM_QUANTITY = 37

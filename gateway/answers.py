@@ -204,6 +204,7 @@ class Listing(msgspec.Struct, kw_only=True):
     side: Side
     price: str
     leaves: str
+    minimum: str
     member: int
     lot: str
     warehouse: str

@@ -55,7 +55,6 @@ _PATHS: Final = {
     Reason.INVALID_EXPIRY: "$.expire_at",
     Reason.NO_LIQUIDITY: "$.instrument",
     Reason.POST_ONLY_WOULD_TRADE: "$.price",
-    Reason.NOT_BOOK: "$.instrument",
     Reason.NOT_LISTED: "$.order_id",
     Reason.PRICE_OFF_TICK: "$.price",
     Reason.PRICE_EXCEEDS_BAND: "$.price",

@@ -35,7 +35,6 @@ _FIX_GROUPS: Final = {
         Reason.UNSUPPORTED_TIME_IN_FORCE,
         Reason.UNSUPPORTED_SELF_TRADE_MODE,
         Reason.NOT_LISTED,
-        Reason.NOT_BOOK,
         Reason.INVALID_STOP_PRICE,
         Reason.INVALID_EXPIRY,
     ),

@@ -136,6 +136,7 @@ def listings(message: messages.Listings, answer: Records, directory: Directory) 
                 side=codec.SIDES[row[3]],
                 price=money_text(row[17]),
                 leaves=tonnes_text(row[19]),
+                minimum=tonnes_text(row[14]),
                 member=row[10],
                 lot=str(row[21]) if row[21] else "",
                 warehouse=known.warehouse if known else "",

@@ -218,7 +218,6 @@ ENGINE: Final = {
     Reason.NOT_LISTED: Text(
         "not a LISTED instrument: place an order instead of a pick", "非挂牌品种,请下单而非摘牌"
     ),
-    Reason.NOT_BOOK: Text("not a BOOK instrument: pick a listing instead", "非撮合品种,请摘牌"),
     Reason.UNSUPPORTED_SELF_TRADE_MODE: Text("no such self-trade prevention mode", "未知的自成交防范方式"),
     Reason.INVALID_DISPLAY_QUANTITY: Text(
         "display a multiple of the step, at most the quantity, of a limit order that can rest",

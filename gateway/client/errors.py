@@ -116,7 +116,7 @@ _CODES: Final[dict[type[BaseError], tuple[str, ...]]] = {
     ),
     InvalidOrder: (
         "price_off_tick", "price_exceeds_band", "quantity_off_step", "quantity_below_minimum",
-        "exceeds_limit", "whole_lot_only", "not_listed", "not_book", "unknown_side",
+        "exceeds_limit", "whole_lot_only", "not_listed", "unknown_side",
         "unsupported_order_type", "unsupported_time_in_force", "stale_version", "own_listing",
         "unknown_lot", "lot_of_other_instrument", "unsupported_self_trade_mode", "invalid_display_quantity",
         "invalid_minimum_quantity", "invalid_stop_price", "invalid_expiry", "post_only_would_trade",

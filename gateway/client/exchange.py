@@ -222,8 +222,10 @@ class Client(Office):
         return shapes.order(answer, None, "buy" if amount is not None else "sell")
 
     async def fetch_listings(self, symbol: str) -> list[dict[str, Any]]:
-        """The live orders that can be picked: id, version, price, amount, lot, warehouse. Raises
-        OperationRejected when they change faster than they can be read."""
+        """The live orders that can be picked: id, version, price, amount, minimum (the least that a pick
+        takes of it), lot; `info` has the exchange's own words. Raises OperationRejected when they change
+        faster than they can be read.
+        """
         for reading in range(LISTINGS_READS_MAX):
             try:
                 listings = await self._pages("listings", "listings", "order_id", instrument=symbol)
@@ -238,6 +240,7 @@ class Client(Office):
                 "side": each["side"],
                 "price": Decimal(each["price"]),
                 "amount": Decimal(each["leaves"]),
+                "minimum": Decimal(each["minimum"]),
                 "lot": each["lot"],
                 "info": each,
             }

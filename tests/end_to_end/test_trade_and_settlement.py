@@ -72,6 +72,7 @@ async def test_a_coil_is_picked_whole_and_once_and_a_bid_is_given_a_coil(
     report, books = await proved(exchange.location)
 
     assert (picked["side"], picked["cost"]) == ("buy", Decimal("58206.50"))  # domain E2
+    assert (listing["minimum"], bid["minimum"]) == (ROLL, ROLL - Decimal("0.350"))
     assert (given["side"], given["filled"], given["price"]) == ("sell", ROLL, Decimal("2085.00"))
     sold = [(each.seller, each.lot, each.quantity_kg) for each in books.contracts]
     assert sold == [(market.seller_member, int(each), 27_850) for each in (lot, other)]

@@ -30,7 +30,7 @@ from engine.vocabulary import (
     Phase,
     Side,
 )
-from tests.engine.reference_auction import Ask, Fact
+from tests.engine.reference_auction import Ask, Fact, Order
 from tests.engine.reference_exchange import ReferenceExchange
 from tests.engine.words import lines_of, words
 
@@ -304,7 +304,11 @@ class Pair:
 
     def twin_orders(self) -> list[Any]:
         queues = [self.twin.queue(number, side) for number in self.twin.instruments for side in Side]
-        return [(o.id, o.price, o.shown, o.leaves, o.cum) for queue in queues for o in queue]
+        return [(o.id, o.price, o.shown, o.leaves, o.cum, self.least(o)) for queue in queues for o in queue]
+
+    def least(self, order: Order) -> int:
+        """What a pick must take of a listing (F2)."""
+        return (order.minimum or order.leaves) if self.twin.instruments[order.instrument].listed else 0
 
     def core_orders(self) -> list[Any]:
         found, nodes = [], self.core.state.nodes
@@ -313,9 +317,8 @@ class Pair:
             for row in self.core.answer(commands_of(ask))[:-1].view(ORDER):
                 number, price = int(row["order_id"]), int(row["price_fen_per_tonne"])
                 shown = int(nodes["leaves"][number & ((1 << ORDER_SLOT_BITS) - 1)])
-                found.append(
-                    (number >> ORDER_SLOT_BITS, price, shown, int(row["leaves_kg"]), int(row["cum_kg"]))
-                )
+                kilograms = (int(row[name]) for name in ("leaves_kg", "cum_kg", "pick_minimum_kg"))
+                found.append((number >> ORDER_SLOT_BITS, price, shown, *kilograms))
         return found
 
     def twin_stops(self) -> list[Any]:

@@ -89,7 +89,6 @@ NOT_BY_LINE: dict[Reason, str] = {
             Reason.STALE_VERSION,
             Reason.OWN_LISTING,
             Reason.NOT_LISTED,
-            Reason.NOT_BOOK,
             Reason.LOT_OF_OTHER_INSTRUMENT,
             Reason.COLLAR,
             Reason.PICKED,
@@ -127,7 +126,7 @@ NOT_BY_LINE: dict[Reason, str] = {
         "a word that it does not know is an error of the line",
     ),
 }
-NOT_BY_LINE_MAX = 49  # never to be raised
+NOT_BY_LINE_MAX = 48  # never to be raised
 
 
 def said(lines: list[Line]) -> list[Line]:

@@ -66,6 +66,7 @@ OTHER_KINDS = {
     "profile",
     "match_id",
     "change_kg",
+    "pick_minimum_kg",
     "due_ns",
 }
 

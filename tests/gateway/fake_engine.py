@@ -318,7 +318,11 @@ class FakeEngine:
         if kind == Command.QUERY_ORDERS:
             return [_order_row(each) for each in live if account in (-1, each.row["account"])]
         if kind == Command.QUERY_LISTINGS:
-            return [_order_row(each) for each in live if each.row["instrument"] == instrument]
+            return [
+                _order_row(each) | {"pick_minimum_kg": each.row.get("minimum_quantity_kg", 0) or each.leaves}
+                for each in live
+                if each.row["instrument"] == instrument
+            ]
         if kind == Command.QUERY_BALANCES:
             at = self.account_sequences.get(account, 0)
             money = {"available_fen": 12_345_678, "held_fen": 5}

@@ -184,7 +184,6 @@ NOT_BY_SESSION: dict[Reason, str] = {
     Reason.INSTRUMENT_EXISTS: "instruments are defined by the engine's start, from instruments.csv",
     Reason.UNKNOWN_PHASE: "the gateway refuses it first: invalid_value",
     Reason.UNKNOWN_SIDE: "the gateway refuses it first: invalid_value",
-    Reason.NOT_BOOK: "nothing gives it any more",
     Reason.UNSUPPORTED_SELF_TRADE_MODE: "the gateway refuses it first: invalid_value",
     Reason.UNKNOWN_TRADE: "settlement busts trades, of contracts that it has",
     Reason.LOT_EXISTS: "settlement registers lots, and numbers them itself",
@@ -192,7 +191,7 @@ NOT_BY_SESSION: dict[Reason, str] = {
     Reason.LOTS_FULL: "settlement registers lots",
     Reason.SESSIONS_FULL: "the gateway's own maximum of connections comes first",
 }
-NOT_BY_SESSION_MAX = 15  # never to be raised
+NOT_BY_SESSION_MAX = 14  # never to be raised
 DOOR: dict[Reason, str] = {
     Reason.QUEUE_FULL: "380=4",
     Reason.SHUTTING_DOWN: "380=4",

@@ -96,6 +96,7 @@ async def test_a_listing_is_seen_and_picked(connect: Connect) -> None:
     )
 
     assert (listing["lot"], listing["warehouse"], listing["member"]) == ("7", "LC01", 1)
+    assert (listing["leaves"], listing["minimum"]) == ("10.004", "10.004")
     assert (picked["cum"], picked["leaves"], picked["amount"]) == ("10.004", "0.000", "23309.32")
 
 

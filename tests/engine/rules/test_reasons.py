@@ -88,12 +88,11 @@ TERMS = {
     Reason.INVALID_TERMS: terms(2, Mode.BOOK, tick_fen_per_tonne=0),
     Reason.LEVELS_FULL: terms(2, Mode.BOOK, tick_fen_per_tonne=1, lower_fen_per_tonne=1),
 }
-NOT_THE_CORES = {  # the sequencer's and the door's (semantics G5); bids took the place of NOT_BOOK
+NOT_THE_CORES = {  # the sequencer's and the door's (semantics G5)
     Reason.SEQUENCE_EXHAUSTED,
     Reason.QUEUE_FULL,
     Reason.SHUTTING_DOWN,
     Reason.DISK_FULL,
-    Reason.NOT_BOOK,
 }
 ENDS = {  # how an order ends otherwise: what is said, and the line that says so
     Reason.CANCELED_BY_OWNER: (["A buy 4 @ 2260 as o", "A cancel o"], "o canceled 4 canceled_by_owner"),
