@@ -78,6 +78,10 @@ def zero(state: State) -> int:
     return 0
 
 
+def behind_the_dues(state: State) -> int:
+    return int(state.head["dues_used"][0])
+
+
 def freed(state: State) -> int:
     return int(state.head["free_slot"][0])
 
@@ -154,6 +158,8 @@ DAMAGES: dict[str, tuple[Callable[[State], None], str]] = {
     "an expiry of nobody": (added("dues", "order_id", zero, 1 << 22), "remembered once"),
     "an expiry that is lost": (added("head", "dues_used", zero, -1), "remembered once"),
     "the latest expiry first": (added("dues", "due_ns", zero, 2 * HOUR_NS), "its parent is not due later"),
+    "an expiry behind the last": (added("dues", "order_id", behind_the_dues, 1 << 22), "not in use are zero"),
+    "a time behind the last": (added("dues", "due_ns", behind_the_dues, HOUR_NS), "not in use are zero"),
     "another expiry": (added("dues", "due_ns", zero, -1), "its order's time"),
     "an expiry that nobody waits for": (added("head", "next_expiry_ns", zero, 2 * HOUR_NS), "not forgotten"),
     "more expiries than there can be": (added("head", "dues_used", zero, 1 << 40), "dues_used"),
