@@ -76,9 +76,8 @@ class CommandLog:
         self._file: File | None = None
         self._writing = False  # stays true when a write or sync has failed
         self._buffer = aligned_zeros(block_bytes(BLOCK_COMMANDS_MAX), np.dtype(np.uint8))  # of one block
-        self._records: Records = self._buffer[HEADER_BYTES:][: BLOCK_COMMANDS_MAX * RECORD_BYTES].view(
-            COMMAND
-        )
+        records: Records = self._buffer[HEADER_BYTES:][: BLOCK_COMMANDS_MAX * RECORD_BYTES].view(COMMAND)
+        self._words = as_words(records)  # of its commands
         self._maker: Work | None = None
         self._maker_lock = threading.Lock()
         self._made_at_s = 0.0  # monotonic time of the last attempt
@@ -194,7 +193,7 @@ class CommandLog:
     def _encode(self, commands: Records, length: int) -> memoryview:
         """The bytes of a block, valid until the next one."""
         count = len(commands)
-        as_words(self._records)[:count] = as_words(commands)
+        self._words[:count] = as_words(commands)
         block = self._buffer[:length]
         end = HEADER_BYTES + count * RECORD_BYTES
         block[end:] = 0

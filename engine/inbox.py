@@ -17,6 +17,7 @@ from engine.vocabulary import RECORD_VERSION, Command
 
 BATCH_COMMANDS: Final = BLOCK_COMMANDS_MAX  # at most, of one batch
 NUMBERS: Final = np.arange(BATCH_COMMANDS)
+SET_CLOCK: Final = int(Command.SET_CLOCK)  # an enum's member is looked up slowly
 
 
 class Batch:
@@ -56,11 +57,13 @@ class Batch:
 
     def steps_at(self, at: int) -> bool:
         """Whether a command is a step of the clock."""
-        return int(self._kinds[at]) == Command.SET_CLOCK
+        return int(self._kinds[at]) == SET_CLOCK
 
     def before_step(self) -> int:
         """How many commands there are before the first step of the clock that is not the first command."""
-        steps = self._kinds[1 : self.count] == Command.SET_CLOCK
+        if self.count == 1:
+            return 1
+        steps = self._kinds[1 : self.count] == SET_CLOCK
         return 1 + int(steps.argmax()) if steps.any() else self.count
 
 
