@@ -37,7 +37,7 @@ imports: $(VENV)/.dev
 test: $(VENV)/.dev compile
 	$(BIN)/python -m pytest -n auto --dist loadfile tests
 
-# Half an hour of real crashes, longer on a busy machine; CRASH="--only power --cuts 500" chooses.
+# Three quarters of an hour of real crashes, longer on a busy machine; CRASH="--only power --cuts 500" chooses.
 crash-test: $(VENV)/.dev compile
 	@$(BIN)/python -m tests.crash $(CRASH)
 

@@ -25,11 +25,12 @@ from tests.crash.faults import Fault
 from tests.crash.history import History
 from tests.crash.storm import storm
 from tests.crash.tally import Tally, table_of
+from tests.simulation.faults import HOW
 
 WRONG, NOTHING_RAN = 1, 2
 SIMULATION = "tests.simulation"
-START_S, SEED_S = 300, 10  # how long the simulator may take: to start, and a seed
-PROOFS = ("simulation", "storm", "traced", "power", "disk", "marked")
+START_S, SEED_S, SWEEP_S = 300, 10, 3600  # how long the simulator may take: to start, a seed, a sweep
+PROOFS = ("simulation", "sweep", "storm", "traced", "power", "disk", "marked")
 
 
 @contextmanager
@@ -101,17 +102,29 @@ async def small_disks(seed: int) -> Tally:
 
 
 async def simulations(seeds: int) -> Tally:
-    """Proof 1: the simulator in processes of its own; its counts, from its one JSON object."""
+    """Proof 1 on many seeds."""
+    return await _simulated(START_S + SEED_S * seeds, "--seeds", str(seeds))
+
+
+async def sweeps(seed: int) -> Tally:
+    """Proof 1 at every single point of I/O of each program."""
+    tally = Tally()
+    for program in HOW:
+        tally.add(await _simulated(SWEEP_S, "--sweep", program, "--seed", str(seed)))
+    return tally
+
+
+async def _simulated(seconds: float, *wish: str) -> Tally:
+    """The simulator in processes of its own; its counts, from its one JSON object."""
     jobs = str(os.cpu_count() or 1)
-    command = [sys.executable, "-m", SIMULATION, "--seeds", str(seeds), "--jobs", jobs, "--json"]
     try:
-        async with asyncio.timeout(START_S + SEED_S * seeds):
-            status, said = await _ended(command)
+        async with asyncio.timeout(seconds):
+            ended = await _ended([sys.executable, "-m", SIMULATION, *wish, "--jobs", jobs, "--json"])
     except TimeoutError:
         tally = Tally()
-        tally.find(f"{SIMULATION} was stopped: a seed took longer than {SEED_S} s, or hangs")
+        tally.find(f"{SIMULATION} {' '.join(wish)} was stopped after {seconds:g} s: it is too slow, or hangs")
         return tally
-    return simulated(status, said)
+    return simulated(*ended)
 
 
 async def _ended(command: list[str]) -> tuple[int, str]:
@@ -204,6 +217,7 @@ def main(
     signal.signal(signal.SIGTERM, _interrupt)  # mounts and processes end with us
     proofs: dict[str, Callable[[], Awaitable[Tally]]] = {
         "simulation": lambda: simulations(seeds),
+        "sweep": lambda: sweeps(seed),
         "storm": lambda: storms(seed, storm_runs, seconds),
         "traced": lambda: traces(seed, first_sync, last_sync),
         "power": lambda: power_cuts(seed, cuts),

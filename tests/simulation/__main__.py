@@ -3,25 +3,19 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_context
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
-from tests.simulation.faults import FAULTS_MAX, KINDS, How, Strike
+from tests.simulation.faults import FAULTS_MAX, HOW, Strike
 from tests.simulation.report import Report
-from tests.simulation.world import REQUESTS, Stage, run_many, simulate
+from tests.simulation.world import REQUESTS, SWEEP_REQUESTS, Stage, run_many, simulate, strike_each
 
-SWEEP_REQUESTS: Final = 4  # of each trader
+Part = TypeVar("Part")
 SHRUNK_REQUESTS: Final = (2, 4, 8, 16)
-HOW: Final[Mapping[str, tuple[How, ...]]] = {
-    "engine": ("kill", "power"),
-    "settlement": ("kill", "power", "database"),
-    "gateway-1": ("kill",),
-    "gateway-2": ("kill",),
-}
 SHRUNK_MAX: Final = 3  # failures; to shrink one takes some dozen runs
 
 
@@ -33,19 +27,25 @@ def seeds_of(text: str) -> range:
     return range(int(first), int(last) + 1) if dots else range(int(first))
 
 
-def sweep(program: str, seed: int) -> Report:
+def sweep(program: str, seed: int, jobs: int = 1) -> Report:
     """One seed without faults, then again for every point of I/O of a program with a crash just there."""
-    total = Report()
     with Stage() as folder:
         calm = simulate(seed, folder, requests=SWEEP_REQUESTS, faults=0)
-        total.add(calm)
-        for step in range(1, calm.counts[f"points of {program}"] + 1):
-            for how in HOW[program]:
-                strike = Strike(program, step, how)
-                report = simulate(seed, folder, requests=SWEEP_REQUESTS, strike=strike)
-                for failure in report.failures:
-                    failure["strike"] = asdict(strike)
-                total.add(report)
+    points = range(1, calm.counts[f"points of {program}"] + 1)
+    strikes = [Strike(program, step, how) for step in points for how in HOW[program]]
+    total = shared_out(partial(strike_each, seed), strikes, jobs)
+    total.add(calm)
+    return total
+
+
+def shared_out(work: Callable[[Sequence[Part]], Report], parts: Sequence[Part], jobs: int) -> Report:
+    """The sum of what `jobs` processes report, each on a share of the parts."""
+    if jobs == 1:
+        return work(parts)
+    total = Report()
+    with get_context("spawn").Pool(jobs) as pool:
+        for report in pool.map(work, [parts[start::jobs] for start in range(jobs)]):
+            total.add(report)
     return total
 
 
@@ -81,8 +81,8 @@ def replay_command(failure: dict[str, Any]) -> str:
     "--requests", default=REQUESTS, show_default=True, help="Requests of each trader (with --seed)."
 )
 @click.option("--faults", type=int, help="As many faults at most (with --seed); else drawn from the seed.")
-@click.option("--sweep", "swept", type=click.Choice(tuple(KINDS)), help="Crash at every point (with --seed).")
-@click.option("--jobs", default=1, show_default=True, help="Processes that share the seeds.")
+@click.option("--sweep", "swept", type=click.Choice(tuple(HOW)), help="Crash at every point of one (--seed).")
+@click.option("--jobs", default=1, show_default=True, help="Processes that share the work.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(
     seed: int | None,
@@ -96,19 +96,12 @@ def main(
     """Run the exchange in one process from a seed; exit status 1 if a law was broken."""
     started = time.monotonic()
     if swept is not None:
-        report = sweep(swept, seed or 0)
+        report = sweep(swept, seed or 0, jobs)
     elif seed is not None:
         with Stage() as folder:
             report = simulate(seed, folder, requests=requests, faults=faults, verbose=not as_json)
     else:
-        report = Report()
-        chosen = seeds_of(seeds)
-        if jobs > 1:
-            with get_context("spawn").Pool(jobs) as pool:
-                for part in pool.map(run_many, [chosen[start::jobs] for start in range(jobs)]):
-                    report.add(part)
-        else:
-            report = run_many(chosen)
+        report = shared_out(run_many, seeds_of(seeds), jobs)
     result = report.as_object() | {"seconds": round(time.monotonic() - started, 1)}
     for failure in result["failures"] if seed is None or swept else ():
         few = result["failures"].index(failure) < SHRUNK_MAX

@@ -56,6 +56,12 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 How = Literal["kill", "power", "database"]  # SIGKILL of the program, power cut, or the database is killed
+HOW: Final[Mapping[str, tuple[How, ...]]] = {  # how a sweep strikes
+    "engine": ("kill", "power"),
+    "settlement": ("kill", "power", "database"),
+    "gateway-1": ("kill",),
+    "gateway-2": ("kill",),
+}
 
 
 @dataclass

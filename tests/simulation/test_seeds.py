@@ -116,7 +116,8 @@ def test_sweep_strikes_every_point_of_a_program(monkeypatch: pytest.MonkeyPatch)
         return report
 
     total = Report()
-    monkeypatch.setattr("tests.simulation.__main__.simulate", noted)
+    for module in ("__main__", "world"):
+        monkeypatch.setattr(f"tests.simulation.{module}.simulate", noted)
     sweep("engine", 0)
 
     assert struck == [None] + [Strike("engine", step, how) for step in (1, 2, 3) for how in ("kill", "power")]

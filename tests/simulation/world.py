@@ -16,7 +16,8 @@ import random
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ from tests.simulation.report import Report, Violation
 from tests.simulation.watcher import Watcher
 
 REQUESTS: Final = 24  # of each trader
+SWEEP_REQUESTS: Final = 2  # the same, where each of some hundred points is struck
 RESTART_S: Final = (0.01, 0.4)
 DATABASE_RESTART_S: Final = (0.05, 0.6)
 END_S: Final = 120.0
@@ -344,10 +346,22 @@ class Stage:
         self._folder.cleanup()
 
 
-def run_many(seeds: range) -> Report:
+def run_many(seeds: Sequence[int]) -> Report:
     """Every seed, one after the other. Stands here because a spawned process cannot import a __main__."""
     total = Report()
     with Stage() as folder:
         for seed in seeds:
             total.add(simulate(seed, folder))
+    return total
+
+
+def strike_each(seed: int, strikes: Sequence[Strike]) -> Report:
+    """One seed again for every strike, and nothing else that breaks."""
+    total = Report()
+    with Stage() as folder:
+        for strike in strikes:
+            report = simulate(seed, folder, requests=SWEEP_REQUESTS, strike=strike)
+            for failure in report.failures:
+                failure["strike"] = asdict(strike)
+            total.add(report)
     return total
