@@ -241,9 +241,12 @@ class MarketData:
         self._moved.setdefault(instrument, 0)
 
     def ready(self, instrument: int) -> None:
-        """The question was answered, or will not be, and its pause is over: ask again if the book moved."""
+        """The question was answered, or will not be, and its pause is over: ask again if the book moved, or
+        was dropped with its last subscriber and a new one has come.
+        """
         self._asked.discard(instrument)
-        if instrument in self._moved and self._needs_book(instrument):
+        stale = instrument in self._moved or instrument not in self._books
+        if stale and self._needs_book(instrument):
             self._fetch(instrument)
 
     def apply(self, rows: bytes) -> None:

@@ -277,3 +277,17 @@ def test_the_last_to_leave_takes_the_book_along() -> None:
     assert not market.data.watched.any()
     market.data.subscribe(DEPTH, subscriber.outbox)
     assert market.asked == [0], "the book must be fetched again"
+
+
+def test_who_comes_when_the_last_has_just_left_gets_the_book_after_the_pause() -> None:
+    market, newcomer = Market(), Subscriber()
+    leaving = Subscriber()
+    market.data.subscribe(DEPTH, leaving.outbox)
+    market.data.load(market.asked.pop(), end(3))
+
+    market.data.leave(leaving.outbox)
+    market.data.subscribe(DEPTH, newcomer.outbox)
+    market.data.ready(0)
+    market.answer(3, level(Side.BUY, 230_000, 2501))
+
+    assert [each["type"] for each in newcomer.read()] == ["snapshot"]
