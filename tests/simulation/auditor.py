@@ -3,6 +3,7 @@
     clients ──▶ acknowledged, seen ─┐
     log on the disk, read anew ─────┼──▶ the same outcome, once, for ever
     database ───────────────────────┘
+    (lives.py reckons what becomes of each order, contracts.py what trades and busts move, days.py the days)
 
 Law: the auditor believes what clients were told. It keeps its own copy of the log and its own exchange, fed
 from that copy alone; so a snapshot, a retained segment or a cache that is wrong shows as a difference.
@@ -10,21 +11,22 @@ from that copy alone; so a snapshot, a retained segment or a cache that is wrong
 
 import random
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engine import money as untyped_money
 from engine.command_log import CommandLog, CorruptLogError
 from engine.exchange import Exchange
-from engine.instruments import FEE_FEN_PER_TONNE
-from engine.records import CASH, LOT, ORDER, TRADE, Records, as_words, joined, select
+from engine.records import CASH, ORDER, TRADE, Records, as_words, joined, select
 from engine.service import Engine
-from engine.vocabulary import Command, Event, Flag, Reason, TimeInForce, wire_name
+from engine.vocabulary import Command, Event, Flag, Phase, Reason, TimeInForce
+from settlement.busts import BustState
 from tests.simulation import books
+from tests.simulation.contracts import Contracts
 from tests.simulation.days import REFERENCE, Days, Key, by_day, key_of
 from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
+from tests.simulation.lives import Lives
+from tests.simulation.outcomes import MARKET, Acknowledgement, outcome, same
 from tests.simulation.process import Process
 from tests.simulation.programs import CAPACITY
 from tests.simulation.report import Violation
@@ -34,24 +36,8 @@ if TYPE_CHECKING:
     from tests.simulation.binary import BinaryTrader
     from tests.simulation.world import World
 
-money: Any = untyped_money
 ORDERS: Final = (Command.NEW_ORDER, Command.PICK)
-OUTCOME: Final = ("order_id", "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg", "amount_fen")
 KEY: Final = ("account", "flags", "client_order_id_0", "client_order_id_1")
-PRICE: Final = OUTCOME.index("price_fen_per_tonne")
-MARKET: Final = {"set_phase": Event.PHASE_CHANGED, "roll_day": Event.DAY_ROLLED}  # by the op
-
-
-@dataclass(frozen=True)
-class Acknowledgement:
-    """What a client was told of one request: its place in the log, the outcome in the engine's numbers."""
-
-    account: int
-    key: str  # client order id, or that of the order that was canceled
-    sequence: int
-    kind: Event
-    outcome: tuple[Any, ...]
-    duplicate: bool = False
 
 
 class Auditor:
@@ -69,6 +55,9 @@ class Auditor:
         self._told: dict[tuple[Key, int], tuple[Any, ...]] = {}  # that was heard first of a key, by its days
         self._executed: dict[tuple[Key, int], tuple[Any, ...]] = {}  # the outcomes of `first`, of all days
         self.days = Days()
+        self.lives = Lives(world.report.counts)
+        self.contracts = Contracts(world.report.counts)
+        self._proposals: list[tuple[int, str]] = []  # contract, and by whom its bust was proposed
         self.seen: dict[int, dict[int, Any]] = {}  # per account: private events by account sequence
         self._by_sequence: dict[int, Records] = {}  # the first event of each command
 
@@ -82,6 +71,10 @@ class Auditor:
         self._world.report.counts["acknowledged"] += 1
         self.published = max(self.published, told.sequence)
         self._unchecked.append(told)
+
+    def proposed(self, contract: int, key: str) -> None:
+        """An operator was told that a bust is proposed."""
+        self._proposals.append((contract, key))
 
     def shown(self, sequence: int) -> None:
         """Something of a command was shown to the public, or over a link of records. Raises Violation unless
@@ -118,7 +111,28 @@ class Auditor:
         same_state(engine.exchange, self.exchange)
         check_invariants(self.exchange)
         self._check_acknowledged()
+        self._check_standing()
+        self._count_what_stood()
+
+    def _check_standing(self) -> None:
+        """Orders, accounts, lots, books and proposals are what the log makes them. Raises Violation."""
+        self.lives.check(self.exchange)
+        self.contracts.check_exchange(self.exchange)
         books.check(self._world.database, self.all_events(), self.sequence)
+        self.contracts.check_books(self._world.database)
+        rows = self._world.database.table("bust").values()
+        lost = set(self._proposals) - {(row["contract"], row["proposer"]) for row in rows}
+        if lost:
+            raise Violation("loss", f"busts that were proposed are not in the books: {lost}")
+
+    def _count_what_stood(self) -> None:
+        """What the crash before this recovery fell among."""
+        counts, state = self._world.report.counts, self.exchange.state
+        counts["recoveries in an auction"] += bool((state.instruments["phase"] > Phase.CONTINUOUS).any())
+        counts["recoveries with hidden kilograms"] += bool(state.specials["hidden"].any())
+        counts["recoveries with stops"] += any(life.waits for life in self.lives.living.values())
+        busts = self._world.database.table("bust").values()
+        counts["recoveries in a bust"] += any(row["state"] == BustState.ORDERED for row in busts)
 
     def _read_log(self) -> None:
         """Take what the log has gained; what it had may not have changed."""
@@ -165,8 +179,7 @@ class Auditor:
         self.commands.append(commands)
         events = self.exchange.apply(commands).copy()
         self.events.append(events)
-        for event in np.split(events, np.flatnonzero(events["index"] == 0)[1:]):
-            self._by_sequence[int(event["sequence"][0])] = event
+        self._reckon(commands, events)
         orders = events.view(ORDER)
         accepted = (events["kind"] == Event.ACCEPTED) & (events["flags"] & Flag.DUPLICATE == 0)
         for row in orders[accepted]:
@@ -179,11 +192,19 @@ class Auditor:
         if living is not None:
             self._world.report.counts["days rolled"] += 1
             self.first = {k: told for k, told in self.first.items() if k in living or k[1][:1] == REFERENCE}
-        applied = len(np.unique(events.view(CASH)["outbox"][_of_settlement(events)]))
+        applied = len(np.unique(numbers_of_settlement(events)))
         self._world.report.counts["settlement commands applied"] += applied
         repeated, duplicates = events["kind"] == Event.REPEATED, events["flags"] & Flag.DUPLICATE != 0
         self._world.report.counts["settlement commands repeated"] += int(repeated.sum())
         self._world.report.counts["orders repeated"] += int(duplicates.sum())
+
+    def _reckon(self, commands: Records, events: Records) -> None:
+        """Follow orders and contracts, command by command."""
+        parts = np.split(events, np.flatnonzero(events["index"] == 0)[1:])
+        for command, part in zip(commands, parts, strict=True):
+            self._by_sequence[int(command["sequence"])] = part
+            self.lives.note(command, part)
+        self.contracts.note(events)
 
     def _check_acknowledged(self) -> None:
         """Every acknowledgement stands in the log with its outcome. Raises Violation."""
@@ -196,9 +217,17 @@ class Auditor:
                 if not (event["kind"] == told.kind).any():
                     raise Violation("loss", f"command {told.sequence} is another than {told.kind.name}")
                 continue
+            if told.kind is Event.TRADE_BUSTED:
+                self._compare_bust(told)
+                continue
             self._compare(told, event.view(ORDER)[0])
             self._compare_repeat(told)
         self._unchecked.clear()
+
+    def _compare_bust(self, told: Acknowledgement) -> None:
+        contract = self.contracts.found.get(told.outcome[0])
+        if contract is None or contract.busted != told.sequence:
+            raise Violation("loss", f"{contract} was acknowledged as busted by command {told.sequence}")
 
     def _place(self, told: Acknowledgement) -> tuple[Key, int]:
         """The client order id, and how often it had been free again."""
@@ -207,21 +236,21 @@ class Auditor:
 
     def _compare_repeat(self, told: Acknowledgement) -> None:
         """A request has one outcome for a client, as long as its client order id is not free again."""
-        if told.kind is Event.CANCELED or not told.key or told.key.startswith(REFERENCE):
+        if told.kind in (Event.CANCELED, Event.REPLACED) or not told.key or told.key.startswith(REFERENCE):
             return
         before = self._told.setdefault(self._place(told), told.outcome)
-        if not _same(before, told.outcome):
+        if not same(before, told.outcome):
             text = f"{told.key} of {told.account} was {before}, its repeat {told.outcome}"
             raise Violation("double", text)
 
     def _compare(self, told: Acknowledgement, row: Any) -> None:
         place, found = (int(row["account"]), Event(int(row["kind"]))), outcome(row)
-        if place != (told.account, told.kind) or not _same(found, told.outcome):
+        if place != (told.account, told.kind) or not same(found, told.outcome):
             raise Violation("loss", f"command {told.sequence} is {place} {found}, acknowledged as {told}")
         if told.kind is not Event.ACCEPTED:
             return
         executed = self._executed.get(self._place(told))
-        if executed is None or not _same(executed, told.outcome):
+        if executed is None or not same(executed, told.outcome):
             raise Violation("double", f"{told.key}: executed as {executed} on its day, told {told.outcome}")
 
     def all_events(self) -> Records | None:
@@ -238,14 +267,14 @@ class Auditor:
         check_invariants(engine.exchange)
         events = self.all_events()
         assert events is not None
-        check_conserved(self.exchange, events)
         check_once(events)
         self._world.report.counts["orders expired"] += check_expiries(
             joined(self.commands), events, self.exchange
         )
-        books.check(self._world.database, events, self.sequence)
+        self._check_standing()
         books.check_complete(self._world.database, events, self.exchange)
         books.check_streams(self.seen, events)
+        self.contracts.check_heard(self.seen)
 
     def finish_shown(self, seen: Seen, records: "BinaryTrader") -> None:
         """What was shown to the public and over records is what the log says. Raises Violation."""
@@ -280,31 +309,11 @@ class Auditor:
         report.counts["bit flips without effect" if found == whole else "bit flips in the last block"] += 1
 
 
-def outcome(row: Any) -> tuple[Any, ...]:
-    """What a command came to, in the engine's numbers."""
-    kind = Event(int(row["kind"]))
-    if kind is Event.ACCEPTED:
-        return tuple(int(row[name]) for name in OUTCOME)
-    if kind is Event.CANCELED:
-        return int(row["order_id"]), int(row["quantity_kg"]), int(row["cum_kg"])
-    if kind is Event.REJECTED:
-        return (wire_name(Reason(int(row["reason"]))),)
-    return (kind,)
-
-
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two outcomes agree. The repeat of a pick does not say its price (0): the core keeps no room
-    for it in the day's table, see tests/engine/test_picks.py.
-    """
-    if len(one) == len(other) == len(OUTCOME) and 0 in (one[PRICE], other[PRICE]):
-        return one[:PRICE] + one[PRICE + 1 :] == other[:PRICE] + other[PRICE + 1 :]
-    return one == other
-
-
-def _of_settlement(events: Records) -> Any:
-    cash = events.view(CASH)
+def numbers_of_settlement(events: Records) -> Any:
+    """The outbox numbers of what was applied for settlement; a bust says it as its tag."""
+    cash, busted = events.view(CASH), events["kind"] == Event.TRADE_BUSTED
     applied = (events["kind"] >= Event.ACCOUNT_OPENED) & (events["kind"] <= Event.LOT_WITHDRAWN)
-    return applied & (cash["outbox"] > 0)
+    return np.concatenate([cash["outbox"][applied & (cash["outbox"] > 0)], events["tag"][busted]])
 
 
 def same_state(one: Exchange, other: Exchange) -> None:
@@ -320,27 +329,6 @@ def check_invariants(exchange: Exchange) -> None:
         exchange.check_invariants()
     except AssertionError as error:
         raise Violation("invariant", str(error)) from error
-
-
-def check_conserved(exchange: Exchange, events: Records) -> None:
-    """Fen and kilograms in the exchange are what came in less what went out. Raises Violation (law 7)."""
-    kind, cash, trades = events["kind"], events.view(CASH), events.view(TRADE)[events["kind"] == Event.TRADE]
-    amounts = money.amount_fen(trades["price_fen_per_tonne"], trades["quantity_kg"])
-    fees = money.fee_fen(trades["quantity_kg"], np.int64(FEE_FEN_PER_TONNE))
-    expected_fen = (
-        cash["amount_fen"][kind == Event.DEPOSITED].sum()
-        - cash["amount_fen"][kind == Event.WITHDRAWN].sum()
-        - amounts.sum()
-        - 2 * fees.sum()
-    )
-    accounts, lots = exchange.state.accounts, exchange.state.lots
-    found_fen = accounts["available"].sum() + accounts["held"].sum()
-    if found_fen != expected_fen:
-        raise Violation("conservation", f"{found_fen} fen in the accounts, {expected_fen} by the events")
-    registered_kg = events.view(LOT)["quantity_kg"][kind == Event.LOT_REGISTERED].sum()
-    found_kg = sum(int(lots[name].sum()) for name in ("free", "listed", "contracted"))
-    if found_kg != registered_kg or lots["contracted"].sum() != trades["quantity_kg"].sum():
-        raise Violation("conservation", f"{found_kg} kg in the lots, {registered_kg} registered")
 
 
 def check_expiries(commands: Records, events: Records, exchange: Exchange) -> int:
@@ -383,7 +371,7 @@ def check_once(events: Records) -> None:
         raise Violation("regress", "the events' sequences have a gap")
     if (np.diff(events["time_ns"]) < 0).any():
         raise Violation("regress", "a time stamp is below an earlier one")
-    numbers = Counter(events.view(CASH)["outbox"][_of_settlement(events)].tolist())
+    numbers = Counter(numbers_of_settlement(events).tolist())
     twice = [number for number, count in numbers.items() if count > 1]
     if twice:
         raise Violation("double", f"settlement's commands {twice} were applied twice")

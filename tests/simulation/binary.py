@@ -19,18 +19,20 @@ from engine.frames import LINK_SHIFT, LinkDownError
 from engine.link import CommandLink, EventLink
 from engine.records import ORDER, Records, commands_of, joined, select
 from engine.vocabulary import Command, Event, Flag, Reason, Scope, Side, TimeInForce
-from tests.simulation.auditor import Acknowledgement, outcome
-from tests.simulation.clients import PAUSE_S, PRICES, REPEAT_SHARE, RETRY_S, STEP_KG, TICK, Client
+from tests.simulation.clients import PAUSE_S, REPEAT_SHARE, RETRY_S, Client
 from tests.simulation.days import REFERENCE, Key
 from tests.simulation.line import ANSWER_S
+from tests.simulation.outcomes import Acknowledgement, outcome
 from tests.simulation.programs import REBAR
 from tests.simulation.report import Violation
 from tests.simulation.shown import NUMBERS
+from tests.simulation.wishes import PRICES, STEP_KG, TICK
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PAIRED: Final = (Event.TRADE, Event.PREVENTED, Event.TRADE_BUSTED)  # events of two accounts
+PARTIES: Final = (("account", "account_sequence"), ("counter_account", "counter_account_sequence"))
 REQUEST_MASK: Final = (1 << LINK_SHIFT) - 1
 SESSION_TAGS: Final = 1 << 40  # requests from here on start sessions or cancel
 BURST_MAX: Final = 6
@@ -177,8 +179,9 @@ class BinaryTrader(Client):
         self.world.auditor.shown(sequence)
         self._last = sequence
         mine = int(row["account"]) == self.account
-        number = "account_sequence" if mine else "counter_account_sequence"
-        self._account_sequence = max(self._account_sequence, int(row[number]))
+        for party, number in PARTIES[: 1 + (kind in PAIRED)]:  # it may be both
+            if int(row[party]) == self.account:
+                self._account_sequence = max(self._account_sequence, int(row[number]))
         if not mine:
             return
         link = self._link.number if self._link is not None else 0

@@ -1,4 +1,4 @@
-"""Who uses the exchange: what all clients share, and traders who order and cancel over JSON.
+"""Who uses the exchange: what all clients share, and traders who order, replace and cancel over JSON.
 
 Law: a client believes only answers. What was not answered is sent again, under the same client order id,
 receipt or bank reference, over whichever gateway it reaches next; now and then also what was answered.
@@ -15,24 +15,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.vocabulary import Event
 from gateway.notation import parse_decimal, parse_price, parse_quantity
-from tests.simulation.auditor import Acknowledgement
+from tests.simulation import wishes
 from tests.simulation.line import Line, LineDown
-from tests.simulation.programs import COIL, REBAR
+from tests.simulation.outcomes import Acknowledgement
+from tests.simulation.programs import COIL
 from tests.simulation.report import Violation
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-STEP_KG: Final = 2490
-TICK: Final = 100
-PRICES: Final = (225_000, 227_000)
-COIL_KG: Final = 27_850
-COIL_PRICES: Final = (205_000, 213_000)
-PAUSE_S: Final = (0.001, 0.05)
+PAUSE_S: Final = (0.001, 0.25)
 RETRY_S: Final = (0.05, 0.4)
 BURST_MAX: Final = 4
+COIL_KG: Final = 27_850
 REPEAT_SHARE: Final = 0.12
-GTD_SHARE: Final = 0.25
+CANCEL_SHARE: Final = 0.14
+REPLACE_SHARE: Final = 0.14
+PICK_SHARE: Final = 0.1
+RECENT: Final = 5  # of the last so many that came to rest one is replaced: others have mostly ended
 LIVES_S: Final = (0.002, 1.5)  # what a gtd order lasts
 OLDER_RESUME_SHARE: Final = 0.4
 # Refusals after which the same request may be sent again: nothing was consumed.
@@ -47,6 +47,7 @@ EXPECTED: Final = frozenset(
     {
         "insufficient_funds", "insufficient_goods", "unknown_order", "too_late", "whole_lot_only",
         "own_listing", "stale_version", "unknown_instrument", "instrument_closed", "invalid_expiry",
+        "same_person", "already_busted", "bust_not_proposed",
     }
 )  # fmt: skip
 
@@ -67,7 +68,7 @@ class Request:
 
     op: str
     fields: dict[str, Any]
-    key: str = ""  # of the order that is placed or canceled
+    key: str = ""  # of the order that is placed, replaced or canceled
     answer: Any = None
 
 
@@ -148,8 +149,11 @@ class Trader(Client):
 
     def __init__(self, world: "World", name: str) -> None:
         super().__init__(world, name)
-        self.lots: list[tuple[str, str, int]] = []  # instrument, lot, kilograms
+        self.lots: list[wishes.Lot] = []
         self._keys: list[str] = []  # of the orders that were placed
+        self._rested: dict[
+            str, wishes.Fields
+        ] = {}  # of those that had something left when they were accepted
         self._answered: list[Request] = []
         self._last = (0, 0)  # account sequence and sequence of the last private event
         self._next = 1  # the account sequence that this line must bring next
@@ -199,15 +203,20 @@ class Trader(Client):
             request.answer = answer
             if not cancels:
                 self._answered.append(request)
+            if request.op == "new_order" and answer["ok"] and kg_of(answer["leaves"]):
+                self._rested[request.key] = request.fields
 
     def _told(self, request: Request, answer: Any) -> Acknowledgement:
         """The answer in the engine's numbers."""
         if not answer["ok"]:
             kind, words = Event.REJECTED, (answer["error"]["code"],)
-            return Acknowledgement(self.account, request.key, answer["sequence"], kind, words)
-        if request.op == "cancel_order":
+            key = "" if request.op == "replace_order" else request.key  # which is not free by that
+            return Acknowledgement(self.account, key, answer["sequence"], kind, words)
+        if "canceled" in answer:
             numbers = int(answer["order_id"]), kg_of(answer["canceled"]), kg_of(answer["cum"])
             return Acknowledgement(self.account, request.key, answer["sequence"], Event.CANCELED, numbers)
+        if request.op == "replace_order":
+            return self._replaced(request, answer)
         outcome = (
             int(answer["order_id"]),
             parse_price(answer["price"]),
@@ -220,13 +229,28 @@ class Trader(Client):
             self.account, request.key, answer["sequence"], Event.ACCEPTED, outcome, answer["duplicate"]
         )
 
+    def _replaced(self, request: Request, answer: Any) -> Acknowledgement:
+        outcome = (
+            int(answer["order_id"]),
+            answer["version"],
+            parse_price(answer["price"]),
+            parse_quantity(answer["quantity"]),
+            kg_of(answer["leaves"]),
+            kg_of(answer["cum"]),
+            answer["kept_place"],
+        )
+        return Acknowledgement(self.account, request.key, answer["sequence"], Event.REPLACED, outcome)
+
     async def _wish(self) -> Request:
         """The next thing this trader wants."""
         chance = self.dice.random()
-        if chance < 0.2 and self._keys:
+        if chance < CANCEL_SHARE and self._keys:
             key = self.dice.choice(self._keys)
             return Request("cancel_order", {"client_order_id": key}, key)
-        if chance < 0.3:
+        if chance < CANCEL_SHARE + REPLACE_SHARE and self._rested:
+            key = self.dice.choice(list(self._rested)[-RECENT:])
+            return Request("replace_order", wishes.change(self.dice, key, self._rested[key]), key)
+        if chance < CANCEL_SHARE + REPLACE_SHARE + PICK_SHARE:
             pick = await self._pick()
             if pick is not None:
                 return pick
@@ -237,27 +261,11 @@ class Trader(Client):
         return f"{self.name[-1]}{self._numbers}"
 
     def _order(self) -> Request:
-        """A new order: a buy of rebar, or a sell from a lot."""
-        sell = bool(self.lots) and self.dice.random() < 0.5
-        code, lot, kg = self.dice.choice(self.lots) if sell else (REBAR, "", 0)
-        price = self.dice.randrange(*(PRICES if code == REBAR else COIL_PRICES), TICK)
-        quantity_kg = self.dice.randrange(1, 6) * STEP_KG if code == REBAR else kg
+        """A new order."""
         key = self._key()
-        lasting: dict[str, Any] = {"time_in_force": self.dice.choice(("day", "gtc"))}
-        if self.dice.random() < GTD_SHARE:
-            lasting = {"time_in_force": "gtd", "expire_at": self._soon()}
-        elif code == REBAR and self.dice.random() < 0.2:
-            lasting = {"time_in_force": "ioc"}
-        fields = lasting | {
-            "client_order_id": key,
-            "instrument": code,
-            "side": "sell" if sell else "buy",
-            "price": f"{price // 100}.{price % 100:02}",
-            "quantity": tonnes(quantity_kg),
-            "lot": lot,
-        }
+        fields = wishes.order(self.dice, self.lots, self._soon)
         self._keys.append(key)
-        return Request("new_order", fields, key)
+        return Request("new_order", fields | {"client_order_id": key}, key)
 
     def _soon(self) -> str:
         """An instant at which an order may end, as clients write it: to the microsecond."""
@@ -318,11 +326,6 @@ class Trader(Client):
     def caught_up(self, account_sequence: int) -> bool:
         """Whether the stream has arrived at an account sequence."""
         return len(self.world.auditor.seen.get(self.account, {})) >= account_sequence
-
-
-def tonnes(kg: int) -> str:
-    """Kilograms as clients write them."""
-    return f"{kg // 1000}.{kg % 1000:03}"
 
 
 def kg_of(text: str) -> int:

@@ -1,7 +1,8 @@
 """Trading days, reckoned beside the core: what a roll of the day ends, forgets and makes the reference.
 
 Law: no order of the day outlives its day (semantics B5); a client order id is free again at the roll unless
-its order lives (C8); the settlement price of the day's trades is the next day's reference (E5).
+its order lives (C8); the settlement price of the day's trades, less its busts, is the next day's reference
+(E5, E8).
 """
 
 from typing import Any, Final
@@ -39,7 +40,9 @@ class Days:
 
     def __init__(self) -> None:
         self._rolls: list[tuple[int, frozenset[Key]]] = []  # sequence, and whose order lives on
-        self._traded: dict[int, tuple[int, int]] = {}  # fen and kilograms of the day, by instrument
+        self._traded: dict[
+            int, dict[int, tuple[int, int]]
+        ] = {}  # the day's fen and kilograms: by instrument, trade
         self._references: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -53,11 +56,13 @@ class Days:
         """Take note of events that hold a roll at most at their end; the exchange stands behind them. Returns
         whose order lives on, if the day was rolled. Raises Violation.
         """
-        trades = events.view(TRADE)[events["kind"] == Event.TRADE]
-        for row in trades:
-            fen, kg = self._traded.get(int(row["instrument"]), (0, 0))
+        for row in events.view(TRADE)[np.isin(events["kind"], (Event.TRADE, Event.TRADE_BUSTED))]:
+            trades = self._traded.setdefault(int(row["instrument"]), {})
             price, quantity = int(row["price_fen_per_tonne"]), int(row["quantity_kg"])
-            self._traded[int(row["instrument"])] = fen + amount_fen(price, quantity), kg + quantity
+            if row["kind"] == Event.TRADE:
+                trades[int(row["match_id"])] = amount_fen(price, quantity), quantity
+            else:  # a trade of an earlier day is settled (semantics E8)
+                trades.pop(int(row["match_id"]), None)
         rolled = (events["kind"] == Event.DAY_ROLLED).any()
         living = self._roll(int(events["sequence"][-1]), exchange) if rolled else None
         instruments = exchange.state.instruments
@@ -70,7 +75,8 @@ class Days:
     def _roll(self, sequence: int, exchange: Exchange) -> frozenset[Key]:
         state = exchange.state
         for number, before in self._references.items():
-            fen, kg = self._traded.get(number, (0, 0))
+            trades = self._traded.get(number, {}).values()
+            fen, kg = sum(fen for fen, _ in trades), sum(kg for _, kg in trades)
             tick = int(state.instruments["tick"][number])
             expected = (2 * 1000 * fen + kg * tick) // (2 * kg * tick) * tick if kg else before
             found = int(state.instruments["reference"][number])

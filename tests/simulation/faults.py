@@ -29,6 +29,7 @@ AGAIN_SHARE: Final = 0.35  # of the crashes that are followed by one more, soon 
 FLIP_SHARE: Final = 0.3  # of the crashes after which a copy of the log is damaged
 FULL_S: Final = (0.05, 2.0)
 PAUSES_S: Final = (0.02, 0.2, 1.0)  # mean time between faults; a seed has one
+STARTS_S: Final = (0.0, 1.2)  # before the first of them; a seed has one: from the start, or when all trade
 CLOCK_JUMP_NS: Final = 3_600_000_000_000
 EXCUSED: Final = frozenset({errno.EIO, errno.ENOSPC})
 
@@ -48,7 +49,8 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
         "sql.open_money_accounts", "sql.open_goods_accounts", "sql.move_money_balances",
         "sql.move_goods_balances", "sql.answer_outbox", "sql.move_cursor", "sql.outbox_waiting",
         "sql.outbox_answer", "sql.next_outbox_number", "sql.add_outbox", "sql.add_member", "sql.add_lot",
-        "sql.add_bank_order", "sql.members", "sql.lots",
+        "sql.add_bank_order", "sql.members", "sql.lots", "sql.add_bust", "sql.decide_bust",
+        "sql.bust_contracts",
     ),
     "gateway-1": ("link.write",),
     "gateway-2": ("link.write",),
@@ -167,6 +169,7 @@ class Faults:
             self._kill, self._cut_link, self._cut_link, self._fill_disk, self._fail_sync, self._kill_database,
             self._set_clock, self._cut_power,
         )  # fmt: skip
+        await asyncio.sleep(dice.choice(STARTS_S))
         while self._left > 0:
             await asyncio.sleep(dice.expovariate(1 / self._pause_s))
             self._left -= 1

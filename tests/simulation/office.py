@@ -1,17 +1,19 @@
-"""The operator: admits members, moves their money and goods, and turns the day while they trade.
+"""The operator: admits members, moves their money and goods, turns days and calls auctions while they trade.
 
 Law: one thing of a lane is answered before its next is asked, so that a day is closed, rolled and opened
-again in this order, whatever breaks between.
+again in this order, whatever breaks between; days and auctions share one lane.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tests.simulation.auditor import MARKET, Acknowledgement
-from tests.simulation.clients import COIL_KG, REPEAT_SHARE, STEP_KG, Client, Request, public_key, tonnes
+from tests.simulation.clients import COIL_KG, REPEAT_SHARE, Client, Request, public_key
+from tests.simulation.outcomes import MARKET, Acknowledgement
 from tests.simulation.programs import COIL, REBAR
 from tests.simulation.report import Violation
+from tests.simulation.reversals import Reversals
+from tests.simulation.wishes import STEP_KG, money, tonnes
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -19,8 +21,13 @@ if TYPE_CHECKING:
 LANES: Final = 3
 MOVEMENT_S: Final = (0.005, 0.3)
 DAYS: Final = (0, 1, 1, 2)  # that a seed may turn
-DAY_S: Final = (0.1, 1.0)  # before a day is closed
+DAY_S: Final = (0.1, 0.6)  # before a day is closed
 CLOSED_S: Final = (0.0, 0.1)  # between close, roll and opening
+AUCTIONS: Final = (1, 2, 2)  # that a seed calls
+CALL_S: Final = (0.05, 0.4)  # before an auction is called
+GATHER_S: Final = (0.1, 0.8)  # while its orders gather
+PRE_OPEN_SHARE: Final = 0.3  # of the auctions that begin before there is an indicative price
+NO_CANCEL_SHARE: Final = 0.4  # of those that end with a phase in which nothing is taken
 
 
 class Member(Protocol):
@@ -42,22 +49,53 @@ class Operator(Client):
 
     async def run(self, movements: int) -> None:
         """Set the traders up, then move money and goods while they trade."""
-        for trader in self._traders:
-            await self._admit(trader)
         self._watcher.account = await self._add(self._watcher.name, ["read"])
         self._watcher.ready.set()
-        days = self._turn_days(self.dice.choice(DAYS))
-        await asyncio.gather(days, *(self._lane(movements // LANES) for _ in range(LANES)))
+        for trader in self._traders:
+            await self._admit(trader)
+        second = Client(self.world, "checker")
+        await self._add(second.name, ["operate"])
+        for trader in self._traders:  # only now, so that all of them meet
+            trader.ready.set()
+        reversals = Reversals(self.world, self, second).run()
+        lanes = (self._lane(movements // LANES) for _ in range(LANES))
+        await asyncio.gather(self._keep_market(), reversals, *lanes)
 
-    async def _turn_days(self, days: int) -> None:
-        """Close, roll, open again."""
-        for _ in range(days):
-            await asyncio.sleep(self.dice.uniform(*DAY_S))
-            await self._market("set_phase", phase="closed")
+    async def _keep_market(self) -> None:
+        """Days and auctions, one after the other."""
+        turns = [self._turn_day] * self.dice.choice(DAYS) + [self._auction] * self.dice.choice(AUCTIONS)
+        self.dice.shuffle(turns)
+        for turn in turns:
+            await turn()
+
+    async def _turn_day(self) -> None:
+        """Close, roll, open again; now and then by an auction."""
+        await asyncio.sleep(self.dice.uniform(*DAY_S))
+        await self._market("set_phase", phase="closed")
+        await asyncio.sleep(self.dice.uniform(*CLOSED_S))
+        await self._market("roll_day")
+        await asyncio.sleep(self.dice.uniform(*CLOSED_S))
+        if self.dice.random() < PRE_OPEN_SHARE:
+            await self._gather()
+        await self._market("set_phase", phase="continuous")
+
+    async def _auction(self) -> None:
+        """Interrupt trading of one product, or of all, by a call auction."""
+        await asyncio.sleep(self.dice.uniform(*CALL_S))
+        of = self.dice.choice(({"instrument": REBAR}, {}))
+        await self._gather(**of)
+        await self._market("set_phase", phase="continuous", **of)
+
+    async def _gather(self, **of: str) -> None:
+        """Let orders gather."""
+        if self.dice.random() < PRE_OPEN_SHARE:
+            await self._market("set_phase", phase="pre_open", **of)
             await asyncio.sleep(self.dice.uniform(*CLOSED_S))
-            await self._market("roll_day")
+        await self._market("set_phase", phase="auction", **of)
+        await asyncio.sleep(self.dice.uniform(*GATHER_S))
+        if self.dice.random() < NO_CANCEL_SHARE:
+            await self._market("set_phase", phase="no_cancel", **of)
             await asyncio.sleep(self.dice.uniform(*CLOSED_S))
-            await self._market("set_phase", phase="continuous")
 
     async def _market(self, op: str, **fields: str) -> None:
         """One command about the whole market."""
@@ -76,9 +114,8 @@ class Operator(Client):
     async def _admit(self, trader: Member) -> None:
         trader.account = await self._add(trader.name, ["read", "trade"])
         await self._pay(trader)
-        await self._register(trader)
-        await self._register(trader, COIL)
-        trader.ready.set()
+        for code in (REBAR, REBAR, COIL):
+            await self._register(trader, code)
 
     async def _add(self, name: str, scopes: list[str]) -> int:
         key = {"public_key": public_key(name), "scopes": scopes}
@@ -98,8 +135,7 @@ class Operator(Client):
         await self._move("withdraw", trader, self.dice.randrange(100, 20_000_000))
 
     async def _move(self, op: str, trader: Member, fen: int) -> None:
-        amount = f"{fen // 100}.{fen % 100:02}"
-        fields = {"member": trader.account, "amount": amount, "reference": f"B{self._next()}"}
+        fields = {"member": trader.account, "amount": money(fen), "reference": f"B{self._next()}"}
         answer = await self.settle(Request(op, fields))
         if self.dice.random() < REPEAT_SHARE:
             again = await self.settle(Request(op, fields))

@@ -1,7 +1,7 @@
 """What the public was shown, held against the log: books command by command, trades run by run.
 
 Law: a book that follows its increments is the core's at the command that it names; what is printed is a run
-of the log's trades, none left out.
+of the log's trades and busts, none left out.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,16 @@ from tests.simulation.report import Violation
 NUMBERS: Final = {product.code: product.number for product in load_instruments()}
 WATCHED: Final = (REBAR, COIL)
 Levels = list[list[Decimal]]  # price and tonnes, best first
+Print = tuple[int, Decimal, Decimal, bool]  # match id, price, tonnes, whether it is busted
 Sides = tuple[Levels, Levels]  # bids, asks
+
+
+@dataclass
+class Run:
+    """What was printed without a gap: the latest trades that stood, then trades and busts as they came."""
+
+    snapshot: list[Print] = field(default_factory=list)
+    updates: list[Print] = field(default_factory=list)
 
 
 @dataclass
@@ -29,18 +38,20 @@ class Seen:
     """What one watcher was shown, to be held against the log at the end."""
 
     books: dict[tuple[int, str], Sides] = field(default_factory=dict)  # by sequence and instrument
-    runs: list[tuple[str, list[tuple[Any, ...]]]] = field(default_factory=list)  # trades without a gap
+    runs: list[tuple[str, Run]] = field(default_factory=list)
 
 
 def core_book(exchange: Exchange, code: str) -> Sides:
-    """The book as the core answers for it."""
+    """The book as the core answers for it; that of a call auction is not shown while it is crossed (E4)."""
     question = commands_of({"kind": Command.QUERY_DEPTH, "account": -1, "instrument": NUMBERS[code]})
     rows = exchange.answer(question)[:-1].view(LEVEL)
     sides: Sides = ([], [])
     for row in rows:
         level = [money_of(row["price_fen_per_tonne"]), tonnes_of(row["quantity_kg"])]
         sides[0 if row["side"] == Side.BUY else 1].append(level)
-    return sides
+    bids, asks = sides
+    crossed = code == REBAR and bids and asks and bids[0][0] >= asks[0][0]
+    return ([], []) if crossed else sides
 
 
 def money_of(fen: Any) -> Decimal:
@@ -75,17 +86,35 @@ def _cut(commands: Records, stops: list[int]) -> Iterator[Records]:
 
 
 def check_prints(seen: Seen, events: Records) -> None:
-    """What was printed is, run by run, what was traded, without a gap. Raises Violation."""
-    rows = events.view(TRADE)[events["kind"] == Event.TRADE]
+    """What was printed is, run by run, what was traded and busted, without a gap. Raises Violation."""
+    rows = events.view(TRADE)[np.isin(events["kind"], (Event.TRADE, Event.TRADE_BUSTED))]
     for code, run in seen.runs:
-        of_code = rows[rows["instrument"] == NUMBERS[code]]
-        ids = of_code["match_id"].tolist()
-        if not run:
-            continue
-        first = ids.index(run[0][0]) if run[0][0] in ids else len(ids)
-        traded = [
-            (int(row["match_id"]), money_of(row["price_fen_per_tonne"]), tonnes_of(row["quantity_kg"]))
-            for row in of_code[first : first + len(run)]
-        ]
-        if traded != run:
-            raise Violation("market data", f"{code}: printed {run}, traded {traded}")
+        tape = [_print(row) for row in rows[rows["instrument"] == NUMBERS[code]]]
+        first = tape.index(run.updates[0]) if run.updates and run.updates[0] in tape else len(tape)
+        told = tape[first : first + len(run.updates)]
+        if told != run.updates:
+            raise Violation("market data", f"{code}: printed {run.updates}, the log says {told}")
+        standing = _standing(tape[:first])
+        if not _is_part(run.snapshot, standing, at_end=bool(run.updates)):
+            raise Violation("market data", f"{code}: begins with {run.snapshot}, the log says {standing}")
+
+
+def _print(row: Any) -> Print:
+    busted = int(row["kind"]) == Event.TRADE_BUSTED
+    price, quantity = money_of(row["price_fen_per_tonne"]), tonnes_of(row["quantity_kg"])
+    return int(row["match_id"]), price, quantity, busted
+
+
+def _standing(tape: list[Print]) -> list[Print]:
+    """The trades that nobody has busted."""
+    busted = {each[0] for each in tape if each[-1]}
+    return [each for each in tape if each[0] not in busted]
+
+
+def _is_part(run: list[Print], of: list[Print], *, at_end: bool) -> bool:
+    """Whether a snapshot repeats trades without a gap, up to the last one before its first update. Where
+    no update came, nobody knows when it was taken: trades may have been busted since.
+    """
+    if not at_end:
+        return [each for each in of if each in run] == [each for each in run if each in of]
+    return not run or of[-len(run) :] == run

@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.busts import BustState
 from settlement.ledger import KIND_MASK, Goods, Money
 from tests.simulation.database import Fields, Transaction
 
@@ -94,7 +95,69 @@ def refuse_lots(at: Transaction, numbers: list[int]) -> str:
 
 
 def refuse_busts(at: Transaction, numbers: list[int]) -> str:
-    return "UPDATE 0"  # nobody busts here
+    found = [row for row in at.rows("bust") if row["outbox"] in numbers]
+    for row in found:
+        at.update("bust", row["proposal"], state=BustState.REFUSED)
+    return f"UPDATE {len(found)}"
+
+
+def bust_contracts(
+    at: Transaction, contracts: list[int], numbers: list[int], entries: list[int], before: int, after: int
+) -> str:
+    moved = 0
+    for contract, number, entry in zip(contracts, numbers, entries, strict=True):
+        ordered = (contract, number, BustState.ORDERED)
+        for row in at.rows("bust"):
+            if (row["contract"], row["outbox"], row["state"]) == ordered:
+                at.update("bust", row["proposal"], state=BustState.BUSTED, first_entry=entry)
+                terms = at.get("contract", contract)
+                if terms is not None and terms["state"] == before:
+                    at.update("contract", contract, state=after)
+                    moved += 1
+    return f"UPDATE {moved}"
+
+
+def find_bust(at: Transaction, contract: int) -> Found:
+    lives = (BustState.PROPOSED, BustState.ORDERED, BustState.BUSTED)
+    found = [row for row in at.rows("bust") if row["contract"] == contract and row["state"] in lives]
+    return [row | {"decider": row["decider"] or ""} for row in found]
+
+
+def next_bust(at: Transaction) -> Found:
+    return [{"proposal": max([row["proposal"] for row in at.rows("bust")], default=0) + 1}]
+
+
+def add_bust(at: Transaction, proposal: int, contract: int, proposer: str, reason: str) -> str:
+    if find_bust(at, contract):
+        raise asyncpg.UniqueViolationError(f"bust: contract {contract} waits already")
+    fields = {"proposal": proposal, "contract": contract, "state": BustState.PROPOSED, "proposer": proposer}
+    decided = {"reason": reason, "decider": None, "outbox": None, "first_entry": 0}
+    at.insert("bust", proposal, fields | decided)
+    return "INSERT 0 1"
+
+
+def decide_bust(at: Transaction, proposal: int, state: int, decider: str, outbox: int | None) -> str:
+    row = at.get("bust", proposal)
+    if row is None or row["state"] != BustState.PROPOSED:
+        return "UPDATE 0"
+    at.update("bust", proposal, state=state, decider=decider, outbox=outbox)
+    return "UPDATE 1"
+
+
+def contract_terms(at: Transaction, contract: int) -> Found:
+    row = at.get("contract", contract)
+    return [row] if row is not None else []
+
+
+CONTRACT: Final = (
+    "contract", "instrument", "buyer", "seller", "lot", "price_fen_per_tonne", "quantity_kg", "amount_fen",
+    "state", "traded_ns",
+)  # fmt: skip
+
+
+def contracts_of_everybody(at: Transaction, after: int, limit: int) -> Found:
+    found = [row for row in at.rows("contract") if row["contract"] > after]
+    return [{name: row[name] for name in CONTRACT} for row in found[:limit]]
 
 
 def _refuse(at: Transaction, table: str, numbers: list[int]) -> str:
@@ -230,11 +293,12 @@ def _admitted(at: Transaction, table: str, numbers: list[int] | None) -> Found:
 READING: Final[tuple[Callable[..., Any], ...]] = (
     read_cursor, outbox_waiting, outbox_answer, next_member, next_lot, find_member, find_member_by_code,
     find_keys, keys_of_member, find_lot_by_receipt, find_lot_by_piece, find_bank_order, members, lots,
+    find_bust, next_bust, contract_terms, contracts_of_everybody,
 )  # fmt: skip
 CHANGING: Final[tuple[Callable[..., Any], ...]] = (
     move_cursor, open_money_accounts, open_goods_accounts, move_money_balances, move_goods_balances,
     answer_outbox, refuse_members, refuse_lots, refuse_busts, last_outbox_number, next_outbox_number,
-    add_outbox, add_member, add_key, add_lot, add_bank_order,
+    add_outbox, add_member, add_key, add_lot, add_bank_order, bust_contracts, add_bust, decide_bust,
 )  # fmt: skip
 STATEMENTS: Final = {function.__name__: function for function in (*READING, *CHANGING)}
 WRITING: Final = frozenset(function.__name__ for function in CHANGING)

@@ -193,17 +193,17 @@ FAULTS: tuple[Fault, ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress", "early"}),
     (never_sync, range(4, 44), {"loss", "regress"}),
     (believe_torn_blocks, range(3, 43), {"loss", "damage"}),
-    (forget_the_days_client_order_ids, range(40), {"double"}),
+    (forget_the_days_client_order_ids, range(1, 41), {"double"}),
     (forget_settlements_numbers, range(7, 47), {"double", "books", "program", "replay"}),
     (leave_the_cursor, range(40), {"books", "program", "liveness"}),
     (skip_over_gaps_of_the_private_stream, range(40), {"private stream"}),
-    (do_not_store_the_epoch, range(1, 41), {"regress"}),
-    (believe_the_clock, range(11, 51), {"regress"}),
+    (do_not_store_the_epoch, range(5, 45), {"regress"}),
+    (believe_the_clock, range(24, 64), {"regress"}),
     (forget_what_is_due, range(40), {"expiry", "liveness"}),
     (expire_only_when_somebody_trades, range(40), {"liveness"}),
     (expire_late, range(40), {"expiry"}),
     (let_sessions_outlive_their_link, range(80, 120), {"liveness"}),
-    (let_sessions_outlive_the_engine, range(4, 44), {"liveness"}),
+    (let_sessions_outlive_the_engine, range(13, 53), {"liveness"}),
 )
 
 

@@ -5,17 +5,19 @@ shown before it is durable (law 3). All of it is held against the log at the end
 """
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.exchange import Exchange
 from gateway.client.book import Book
 from tests.simulation.clients import Client
 from tests.simulation.line import Line
 from tests.simulation.report import Violation
-from tests.simulation.shown import WATCHED, Seen, core_book
+from tests.simulation.shown import WATCHED, Run, Seen, core_book
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+NEWCOMER_SHARE: Final = 0.4  # of the busts after which it comes back as one who has not seen the trade
 
 
 class Watcher(Client):
@@ -25,7 +27,7 @@ class Watcher(Client):
         super().__init__(world, name)
         self.seen = Seen()
         self._books: dict[str, Book] = {}
-        self._runs: dict[str, list[tuple[Any, ...]]] = {}
+        self._runs: dict[str, Run] = {}
 
     async def joined(self, line: Line) -> bool:
         """Watch both products, from their snapshots on. Raises LineDown."""
@@ -61,14 +63,17 @@ class Watcher(Client):
     def _print(self, trades: Any) -> None:
         code = trades["instrument"]
         if trades["type"] == "snapshot" or code not in self._runs:
-            self._runs[code] = []
+            self._runs[code] = Run()
             self.seen.runs.append((code, self._runs[code]))
+        run, busted = self._runs[code], trades["type"] == "busted"
+        prints = run.snapshot if trades["type"] == "snapshot" else run.updates
         for trade in trades["trades"]:
             self.world.auditor.shown(trade["sequence"])
-            self._runs[code].append(
-                (int(trade["match_id"]), Decimal(trade["price"]), Decimal(trade["quantity"]))
-            )
-            self.world.report.counts["trades shown"] += 1
+            price, quantity = Decimal(trade["price"]), Decimal(trade["quantity"])
+            prints.append((int(trade["match_id"]), price, quantity, busted))
+            self.world.report.counts["busts shown" if busted else "trades shown"] += 1
+        if busted and self.line is not None and self.dice.random() < NEWCOMER_SHARE:
+            self.line.hang_up()
 
     def caught_up(self, exchange: Exchange) -> bool:
         """Whether its books are the core's."""
