@@ -102,9 +102,12 @@ def main(
             report = simulate(seed, folder, requests=requests, faults=faults, verbose=not as_json)
     else:
         report = shared_out(run_many, seeds_of(seeds), jobs)
+        for name in report.missing(report.seeds):
+            report.failures.append({"law": "coverage", "message": f"not one of the seeds had {name}"})
     result = report.as_object() | {"seconds": round(time.monotonic() - started, 1)}
-    for failure in result["failures"] if seed is None or swept else ():
-        few = result["failures"].index(failure) < SHRUNK_MAX
+    broken = [failure for failure in result["failures"] if "seed" in failure]
+    for failure in broken if seed is None or swept else ():
+        few = broken.index(failure) < SHRUNK_MAX
         plain = f"python -m tests.simulation --seed {failure['seed']}"
         failure["replay"] = replay_command(failure) if few else plain
     if as_json:
@@ -121,7 +124,8 @@ def _print(result: dict[str, object]) -> None:
     failures = result["failures"]
     assert isinstance(failures, list)
     for failure in failures:
-        click.echo(f"seed {failure['seed']} broke {failure['law']}: {failure['message']}")
+        who = f"seed {failure['seed']}" if "seed" in failure else "the run"
+        click.echo(f"{who} broke {failure['law']}: {failure['message']}")
         if "replay" in failure:
             click.echo(f"  replay: {failure['replay']}")
 

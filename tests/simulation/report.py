@@ -2,7 +2,26 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+# What has to happen in a run of so many seeds; where it never did, the run proves nothing of it.
+WANTED: Final = {
+    "auctions that traded": 20,
+    "trades in auctions": 20,
+    "trades busted": 20,
+    "busts dropped": 20,
+    "busts refused: same_person": 20,
+    "icebergs that showed another slice": 20,
+    "trades with icebergs": 20,
+    "stop orders triggered": 20,
+    "stop_limit orders triggered": 20,
+    "market orders filled": 20,
+    "orders replaced": 20,
+    "recoveries in an auction": 100,
+    "recoveries with hidden kilograms": 100,
+    "recoveries with stops": 100,
+    "recoveries in a bust": 200,
+}
 
 
 class Violation(Exception):
@@ -32,6 +51,10 @@ class Report:
         self.faults += other.faults
         self.counts += other.counts
         self.failures += other.failures
+
+    def missing(self, seeds: int) -> list[str]:
+        """What never happened, of what has to in so many seeds."""
+        return [name for name, most in WANTED.items() if most <= seeds and not self.counts[name]]
 
     def failed_by(self, law: str) -> int:
         """How many seeds broke a law."""

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.simulation.__main__ import seeds_of, sweep
+from tests.simulation.__main__ import main, seeds_of, sweep
 from tests.simulation.faults import How, Strike
-from tests.simulation.report import Report
+from tests.simulation.report import WANTED, Report
 from tests.simulation.world import Stage, run_many, simulate
 
 SEEDS = 20
@@ -27,6 +29,10 @@ def test_nothing_acknowledged_is_lost_or_done_twice(group: int) -> None:
     assert sum(report.crashes.total() for report in reports) > SEEDS // GROUPS
     for report in reports:
         assert report.counts["checked"] == report.counts["acknowledged"] > 0
+    total = Report()
+    for report in reports:
+        total.add(report)
+    assert total.missing(SEEDS) == []
 
 
 def test_seed_without_faults_answers_every_request() -> None:
@@ -99,6 +105,18 @@ def test_member_whose_batch_was_committed_unheard_reaches_the_gateways() -> None
 
     assert any(report.crashes["sql.post.committed (database)"] for report in reports)
     assert [failure for report in reports for failure in report.failures] == []
+
+
+def test_run_in_which_a_kind_never_happened_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_stops(seeds: range) -> Report:
+        happened = dict.fromkeys(WANTED, 1) | {"stop orders triggered": 0}
+        return Report(seeds=len(seeds), counts=Counter(happened))
+
+    monkeypatch.setattr("tests.simulation.__main__.run_many", without_stops)
+    few, many = (CliRunner().invoke(main, ["--seeds", seeds]) for seeds in ("19", "20"))
+
+    assert (few.exit_code, many.exit_code) == (0, 1)
+    assert "the run broke coverage: not one of the seeds had stop orders triggered" in many.output
 
 
 def test_seeds_are_a_count_or_a_range() -> None:
