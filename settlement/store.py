@@ -1,7 +1,7 @@
 """Everything that settlement writes to PostgreSQL; with settlement.reads the only place that speaks to it.
 
-Law 8: one transaction per batch: COPY the rows, move each touched balance once, answer the outbox,
-compare-and-set the cursor, which must report exactly one row. Any exception on a connection means that the
+Law 8: one transaction per batch: compare-and-set the cursor, which must report exactly one row, COPY the
+rows, move each touched balance once, answer the outbox. Any exception on a connection means that the
 connection is dead and the outcome unknown: it is terminated, and the cursor, read anew, tells how far the
 books are.
 
@@ -135,6 +135,7 @@ class Store:
     async def post(self, batch: Batch) -> None:
         """Book the batch, whole or not at all (law 8). Raises StoreError."""
         async with self._connection.transaction() as connection:
+            await _move_cursor(connection, batch)  # first: a batch that is posted already is known by it
             await _copy(connection, rows.CONTRACT, batch.contracts)
             await _copy(connection, rows.TRANSITION, batch.transitions)
             await _copy(connection, rows.MONEY_ENTRY, batch.money)
@@ -145,7 +146,6 @@ class Store:
             await _move(connection, "move_goods_balances", batch.goods_deltas)
             await _bust(connection, batch.busted)
             await _answer(connection, batch.outcomes)
-            await _move_cursor(connection, batch)
 
     async def close(self) -> None:
         """Close the connection."""

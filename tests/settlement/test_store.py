@@ -91,7 +91,7 @@ async def test_the_same_batch_twice_is_refused_and_nothing_doubles(store: Store,
     await store.post(batch)
     before = await contents(sql)
 
-    with pytest.raises(LedgerFault):
+    with pytest.raises(CursorMoved):
         await store.post(batch)
 
     assert await contents(sql) == before

@@ -150,7 +150,7 @@ FAULTS: tuple[Fault, ...] = (
     (forget_the_days_trades, range(40), {"day"}),
     (let_orders_of_the_day_outlive_the_close, range(40), {"day"}),
     (remember_client_order_ids_beyond_the_day, range(7, 47), {"double"}),
-    (forget_client_order_ids_of_orders_that_live, range(10, 50), {"double"}),
+    (forget_client_order_ids_of_orders_that_live, range(30, 70), {"double"}),
     (lose_a_delta, range(40), {"market data"}),
     (believe_that_cancels_move_no_book, range(40), {"liveness", "market data"}),
     (show_a_book_as_of_a_later_command, range(40), {"early", "market data"}),
