@@ -17,10 +17,10 @@ WANTED: Final = {
     "stop_limit orders triggered": 20,
     "market orders filled": 20,
     "orders replaced": 20,
-    "recoveries in an auction": 100,
-    "recoveries with hidden kilograms": 100,
-    "recoveries with stops": 100,
-    "recoveries in a bust": 200,
+    "recoveries in an auction": 200,
+    "recoveries with hidden kilograms": 200,
+    "recoveries with stops": 200,
+    "recoveries in a bust": 1000,
 }
 
 
