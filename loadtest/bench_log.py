@@ -7,10 +7,11 @@
                          pwrite and fdatasync of one block of 4,096 bytes at that rate     mark at most 2
     replay               recovery from the log (read from the medium, checked, judged, events written over
                          those that stand there) beside the core alone on the same commands        mark 0.5
+                         The log is as long as that of the recovery below: behind its end a start looks
+                         through two prepared segments, however short the log is
 
 Besides: recovery with a snapshot each million commands, and what a snapshot of many resting orders costs
-traders. Ratios are medians of rounds in which both sides take turns. Commands are limit orders of 64 funded
-accounts around one price in one book, a third of them immediate-or-cancel, by rising reference.
+traders. Ratios are medians of rounds in which both sides take turns; loadtest/logged.py says what trades.
 """
 
 import asyncio
@@ -20,8 +21,6 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -29,153 +28,20 @@ from typing import Any, Final
 import numpy as np
 
 from engine.blocks import BLOCK_COMMANDS_MAX, HEADER, HEADER_BYTES, padded
-from engine.clock import WallClock
 from engine.command_log import SEGMENT_BYTES, CommandLog
-from engine.core.layout import Capacity
 from engine.disk import PosixDisk, write_whole
-from engine.event_log import EventLog
 from engine.exchange import Exchange, stamped
-from engine.records import COMMAND, INSTRUMENT_TERMS, Records, commands_of, joined
-from engine.recovery import recover
-from engine.sequencer import Sequencer
-from engine.snapshot import Snapshot, Snapshots
-from engine.snapshot_taker import SnapshotTaker
+from engine.snapshot import Snapshot
 from engine.state_hash import state_hash
-from engine.vocabulary import RECORD_VERSION, Command, Flag, Mode, Phase, Side, TimeInForce
 from loadtest.bench import commit, machine
+from loadtest.logged import Bench, emptied, orders, set_up
 
 MARKS: Final = {"durable_throughput": 0.7, "latency_p50": 2.0, "replay": 0.5}
-SEED: Final = 20150708
-ACCOUNTS: Final = 64
-LEVELS: Final = 4000
-MIDDLE: Final = 2 * LEVELS
-AROUND: Final = 20  # ticks from the middle, of orders that trade
-AHEAD_COMMANDS: Final = 4 * BLOCK_COMMANDS_MAX  # handed to the sequencer before they are durable
 SNAPSHOT_EACH: Final = 1_000_000
 LATENCY_COMMANDS: Final = 400
 PAUSE_S: Final = 0.002  # between two commands at a low rate
 BURST_COMMANDS: Final = 20  # at once, while a snapshot is taken
 MS: Final = 1e3
-
-
-def set_up() -> Records:
-    """One open book, 64 accounts with money and a lot each."""
-    terms = np.zeros(1, INSTRUMENT_TERMS)
-    terms["version"], terms["kind"], terms["mode"] = RECORD_VERSION, Command.DEFINE_INSTRUMENT, Mode.BOOK
-    terms["tick_fen_per_tonne"], terms["step_kg"], terms["minimum_kg"] = 1, 1, 1
-    terms["lower_fen_per_tonne"], terms["upper_fen_per_tonne"] = MIDDLE - LEVELS, MIDDLE + LEVELS
-    terms["reference_fen_per_tonne"], terms["maximum_kg"] = MIDDLE, 10**6
-    terms["buyer_deposit_bp"], terms["fee_fen_per_tonne"] = 10_000, 50
-    rows: list[dict[str, int]] = [{"kind": Command.SET_PHASE, "instrument": -1, "phase": Phase.CONTINUOUS}]
-    for account in range(1, ACCOUNTS + 1):
-        rows.append({"kind": Command.OPEN_ACCOUNT, "account": account})
-        rows.append({"kind": Command.DEPOSIT, "account": account, "amount_fen": 10**16})
-        rows.append(
-            {"kind": Command.REGISTER_LOT, "account": account, "lot": account, "quantity_kg": 4 * 10**9}
-        )
-    return joined([terms.view(COMMAND), commands_of(*rows)])
-
-
-def orders(count: int, first: int, *, resting: bool = False) -> Records:
-    """`count` orders with references from `first`: such as trade, or buys that rest below everything."""
-    chance = np.random.default_rng((SEED, first))
-    number = np.arange(first, first + count)
-    commands = np.zeros(count, COMMAND)
-    commands["version"], commands["kind"] = RECORD_VERSION, Command.NEW_ORDER
-    commands["account"], commands["flags"] = 1 + number % ACCOUNTS, Flag.BY_REFERENCE
-    commands["client_order_id_0"] = number + 1
-    commands["quantity_kg"] = chance.integers(1, 1000, count)
-    if resting:
-        commands["price_fen_per_tonne"] = MIDDLE - LEVELS + chance.integers(0, LEVELS - 2 * AROUND, count)
-        return commands
-    sells = chance.integers(0, 2, count) == 1
-    commands["side"] = np.where(sells, int(Side.SELL), int(Side.BUY))
-    commands["lot"] = np.where(sells, commands["account"], 0)
-    immediate = chance.integers(0, 3, count) == 0
-    commands["time_in_force"] = np.where(immediate, int(TimeInForce.IOC), int(TimeInForce.DAY))
-    commands["price_fen_per_tonne"] = MIDDLE + chance.integers(-AROUND, AROUND + 1, count)
-    return commands
-
-
-class Bench:
-    """Exchange, logs and sequencer in a folder, as the engine wires them, without sockets."""
-
-    def __init__(self, folder: Path, every: int = 0) -> None:
-        """Recover what lies in `folder`; snapshots every so many commands."""
-        capacity = Capacity(orders=1 << 21, levels=1 << 15, instruments=4, accounts=128, lots=128, day=16)
-        self.exchange = Exchange(capacity)
-        self.exchange.apply(np.zeros(0, COMMAND))
-        self.log = CommandLog(PosixDisk(folder / "commands"))
-        self.events = EventLog(folder / "events.log")
-        self.snapshots = Snapshots(PosixDisk(folder / "snapshots"))
-        started = time.perf_counter()
-        self.begun = recover(self.log, self.exchange, self.events, self.snapshots)
-        self.recovery_s = time.perf_counter() - started
-        self.taker = SnapshotTaker(self.snapshots, self, every, wake=self._wake)
-        self.sequencer: Sequencer | None = None
-        self._work: asyncio.Future[None]  # of the sequencer, once it runs
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Sequencer]:
-        """The sequencer at work, ended at the end."""
-        self.log.resume(self.log.epoch + 1)
-        sequencer = self.sequencer = Sequencer(self.exchange, self.log, self.events, WallClock())
-        sequencer.rest_is_due, sequencer.at_rest = self.taker.is_due, self.taker.at_rest
-        work = self._work = asyncio.ensure_future(sequencer.run())
-        work.add_done_callback(lambda _: sequencer.grown.set())  # who waits for it must not wait for ever
-        try:
-            if self.exchange.sequence == 0:
-                await self.through(set_up())
-            yield sequencer
-        finally:
-            sequencer.stop()
-            await work
-            self.taker.close()
-            self.close()
-
-    async def through(self, commands: Records) -> None:
-        """Send commands, as many ahead as keeps the disk busy, until all are durable and published."""
-        sequencer, sent = self.sequencer, 0
-        assert sequencer is not None, "it runs"
-        first = sequencer.sequence
-        while sequencer.sequence - first < len(commands):
-            ahead = sent - (sequencer.sequence - first)
-            if sent < len(commands) and ahead <= AHEAD_COMMANDS - BLOCK_COMMANDS_MAX:
-                part = commands[sent : sent + BLOCK_COMMANDS_MAX]
-                if sequencer.submit(part) is None:
-                    sent += len(part)
-                    continue
-            await self.grown()
-
-    async def grown(self) -> None:
-        """Return when the event log has grown. Raises what the sequencer died of."""
-        assert self.sequencer is not None, "it runs"
-        await self.sequencer.grown.wait()
-        if self._work.done():
-            self._work.result()
-
-    async def made_ahead(self) -> None:
-        """Return when the log has its segments ahead, as it has after a quiet second."""
-        assert self.sequencer is not None, "it runs"
-        while not self.log.is_ahead() and not self._work.done():
-            self.sequencer.wake()
-            await asyncio.sleep(PAUSE_S)
-
-    def _wake(self) -> None:
-        if self.sequencer is not None:
-            self.sequencer.wake()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self.log.close()
-        self.events.close()
-
-
-def emptied(folder: Path) -> Path:
-    """The folder, with nothing in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def blocks_of(folder: Path) -> list[bytes]:
@@ -229,13 +95,19 @@ async def throughput(folder: Path, commands: int, rounds: int) -> dict[str, Any]
         blocks = [block for block in blocks_of(folder / "log") if _first(block) > before]
         sizes.append(commands / len(blocks))
         pairs.append((ours, sum(bare(folder / "bare", blocks))))
-    return {
-        "ratio": round(statistics.median(peer / ours for ours, peer in pairs), 3),
-        "durable_commands_per_second": round(commands / statistics.median(ours for ours, _ in pairs)),
-        "bare_commands_per_second": round(commands / statistics.median(peer for _, peer in pairs)),
+    return compared(pairs, commands, "durable", "bare") | {
         "commands_per_block": round(statistics.median(sizes)),
-        "commands": commands,
         "state_hash": state_hash(bench.exchange.state).hex()[:16],
+    }
+
+
+def compared(pairs: list[tuple[float, float]], commands: int, ours: str, peer: str) -> dict[str, Any]:
+    """The median ratio of rounds, each with our seconds and the peer's, and what both did a second."""
+    return {
+        "ratio": round(statistics.median(theirs / mine for mine, theirs in pairs), 3),
+        f"{ours}_commands_per_second": round(commands / statistics.median(mine for mine, _ in pairs)),
+        f"{peer}_commands_per_second": round(commands / statistics.median(theirs for _, theirs in pairs)),
+        "commands": commands,
     }
 
 
@@ -266,42 +138,41 @@ async def latency(folder: Path, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def replay(folder: Path, rounds: int) -> dict[str, Any]:
+async def traded(folder: Path, commands: int, every: int = 0) -> str:
+    """Fill an empty folder with a log of `commands`, and snapshots every so many; the state's hash."""
+    bench = Bench(emptied(folder), every)
+    async with bench.running():
+        for first in range(0, commands, SNAPSHOT_EACH):
+            await bench.through(orders(min(SNAPSHOT_EACH, commands - first), first))
+        return state_hash(bench.exchange.state).hex()
+
+
+def replay(folder: Path, rounds: int, expected: str) -> dict[str, Any]:
     """Recovery of the log in `folder` beside the core on the same commands, taking turns."""
-    pairs, hashes = [], set()
+    pairs, hashes = [], {expected}
     for _ in range(rounds):
         found = Bench(folder)
-        hashes.add(state_hash(found.exchange.state))
+        hashes.add(state_hash(found.exchange.state).hex())
         batches = [block.copy() for block in CommandLog(PosixDisk(folder / "commands")).recover()]
         alone = Exchange(found.exchange.capacity)
         started = time.perf_counter()
         for batch in batches:
             alone.apply(batch)
         pairs.append((found.recovery_s, time.perf_counter() - started))
-        hashes.add(state_hash(alone.state))
+        hashes.add(state_hash(alone.state).hex())
         found.close()
     assert len(hashes) == 1, "a replay decides as the first run did"
-    commands = found.exchange.sequence
-    return {
-        "ratio": round(statistics.median(peer / ours for ours, peer in pairs), 3),
-        "replayed_commands_per_second": round(commands / statistics.median(ours for ours, _ in pairs)),
-        "core_commands_per_second": round(commands / statistics.median(peer for _, peer in pairs)),
-        "commands": commands,
-    }
+    return compared(pairs, found.exchange.sequence, "replayed", "core")
 
 
 async def recovery(folder: Path, commands: int, every: int) -> dict[str, Any]:
     """How long a start takes behind `commands` commands with a snapshot each `every`."""
-    bench = Bench(emptied(folder), every)
-    async with bench.running():
-        for first in range(0, commands, every):
-            await bench.through(orders(min(every, commands - first), first))
-        expected = state_hash(bench.exchange.state)
+    expected = await traded(folder, commands, every)
     started = time.perf_counter()
     found = Bench(folder)
     seconds = time.perf_counter() - started
     found.close()
-    assert state_hash(found.exchange.state) == expected, "what was recovered is what was acknowledged"
+    assert state_hash(found.exchange.state).hex() == expected, "what was recovered is what was acknowledged"
     return {
         "commands": commands,
         "snapshot_each": every,
@@ -372,8 +243,9 @@ def measure(folder: Path, *, commands: int, recovered: int, resting: int, rounds
         figures = {
             "durable_throughput": uvloop.run(throughput(folder, commands, rounds)),
             "latency_p50": uvloop.run(latency(folder / "latency", LATENCY_COMMANDS, rounds)),
-            "replay": replay(folder / "log", rounds),
         }
+        expected = uvloop.run(traded(folder / "log", recovered))
+        figures["replay"] = replay(folder / "log", rounds, expected)
         besides = {
             "recovery": uvloop.run(recovery(folder / "recovery", recovered, SNAPSHOT_EACH)),
             "snapshot_pause": uvloop.run(pause(folder / "pause", resting)),

@@ -11,7 +11,8 @@ import pytest
 from engine.blocks import HEADER, HEADER_BYTES
 from engine.records import RECORD_BYTES, Records
 from loadtest import bench_log
-from loadtest.bench_log import bare, blocks_of, lines, measure, orders
+from loadtest.bench_log import bare, blocks_of, lines, measure
+from loadtest.logged import Bench, orders
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ def test_the_object_has_every_ratio_and_its_figures(tmp_path: Path, monkeypatch:
 
 
 async def test_the_bare_disk_writes_the_very_blocks(tmp_path: Path) -> None:
-    bench = bench_log.Bench(tmp_path / "log")
+    bench = Bench(tmp_path / "log")
     async with bench.running():
         await bench.through(orders(10_000, 0))
 
@@ -47,7 +48,7 @@ async def test_the_bare_disk_writes_the_very_blocks(tmp_path: Path) -> None:
 async def test_a_sequencer_that_dies_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = bench_log.Bench(tmp_path / "log")
+    bench = Bench(tmp_path / "log")
 
     def fail(commands: Records) -> None:
         raise OSError(errno.EIO, "Input/output error")
