@@ -61,7 +61,7 @@ class Batch:
 
     def before_step(self) -> int:
         """How many commands there are before the first step of the clock that is not the first command."""
-        if self.count == 1:
+        if self.count == 1:  # what comes alone is to be quick
             return 1
         steps = self._kinds[1 : self.count] == SET_CLOCK
         return 1 + int(steps.argmax()) if steps.any() else self.count

@@ -8,7 +8,7 @@
     replay               recovery from the log (read from the medium, checked, judged, events written over
                          those that stand there) beside the core alone on the same commands        mark 0.5
                          The log is as long as that of the recovery below: behind its end a start looks
-                         through two prepared segments, however short the log is
+                         through the rest of its segment and those prepared, however short it is
 
 Besides: recovery with a snapshot each million commands, and what a snapshot of many resting orders costs
 traders. Ratios are medians of rounds in which both sides take turns; loadtest/logged.py says what trades.

@@ -153,7 +153,9 @@ def simulated(status: int, said: str) -> Tally:
     if counts["acknowledged"] != counts["acknowledgements_checked"]:
         tally.find(f"of {counts['acknowledged']} acknowledgements {tally.acknowledged} were looked for")
     for failure in counts["failures"]:
-        text = f"{failure['law']}: {failure['message']}\n    replay: {failure['replay']}"
+        text = f"{failure['law']}: {failure['message']}"
+        if "replay" in failure:  # what no seed had, none replays
+            text += f"\n    replay: {failure['replay']}"
         if failure["law"] == "loss":
             tally.lose(1, text)
         elif failure["law"] == "double":

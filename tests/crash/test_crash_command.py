@@ -41,6 +41,29 @@ def test_broken_law_of_the_simulator_stands_in_its_column(law: str, column: str)
     assert "--seed 3" in tally.findings[0]
 
 
+def test_what_no_seed_had_is_a_finding_that_nothing_replays() -> None:
+    failure = {"law": "coverage", "message": "not one of the seeds had stop orders triggered"}
+
+    tally = crash.simulated(1, json.dumps(SOUND | {"failures": [failure]}))
+
+    assert tally.findings == ["coverage: not one of the seeds had stop orders triggered"]
+
+
+async def test_every_program_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    wishes = list[tuple[str, ...]]()
+
+    async def simulated(seconds: float, *wish: str) -> Tally:
+        wishes.append(wish)
+        return crash.simulated(0, json.dumps(SOUND))
+
+    monkeypatch.setattr(crash, "_simulated", simulated)
+    tally = await crash.sweeps(8)
+
+    programs = ("engine", "settlement", "gateway-1", "gateway-2")
+    assert wishes == [("--sweep", program, "--seed", "8") for program in programs]
+    assert tally == Tally(crashes=4 * 7, acknowledged=4 * 90)
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [(1, "Traceback …"), (1, json.dumps(SOUND)), (0, json.dumps(SOUND | {"acknowledgements_checked": 89}))],

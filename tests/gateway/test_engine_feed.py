@@ -85,36 +85,34 @@ async def test_what_is_still_kept_is_replayed_also_without_a_hint(
 
 
 @pytest.mark.parametrize("hint", [{}, {"sequence": 1}])
-async def test_who_asks_for_more_than_is_kept_is_told_so(
-    connect: Connect, engine: FakeEngine, hint: dict[str, int]
+@pytest.mark.parametrize(
+    ("forgotten", "cut", "error"),
+    [
+        (2, False, ("resume_too_old", 1008)),  # a gap shows it
+        (3, False, ("resume_too_old", 1008)),  # nothing is left, and that is all
+        (3, True, ("engine_unavailable", 1012)),  # nothing came, but more may be there
+    ],
+)
+async def test_who_cannot_be_given_what_was_missed_is_told_why(
+    connect: Connect,
+    engine: FakeEngine,
+    forgotten: int,
+    cut: bool,
+    error: tuple[str, int],
+    hint: dict[str, int],
 ) -> None:
     buyer = await connect(BUYER)
     for number in range(3):
         await buyer.ask("new_order", **order(number))
-    engine.forget(2)
+    engine.forget(forgotten)
+    engine.cutting = cut
 
     await private(buyer, resume_from={"account_sequence": 1} | hint)
     code = await buyer.ends()
 
-    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["error"]["code"]) == ("error", "resume_too_old")
-    assert (code, [each for each in buyer.pushes if each["channel"] == "private"]) == (1008, [])
-
-
-@pytest.mark.parametrize("hint", [{}, {"sequence": 1}])
-async def test_a_replay_that_was_cut_is_not_called_too_old(
-    connect: Connect, engine: FakeEngine, hint: dict[str, int]
-) -> None:
-    buyer = await connect(BUYER)
-    for number in range(3):
-        await buyer.ask("new_order", **order(number))
-    engine.forget(3)
-    engine.cutting = True
-
-    await private(buyer, resume_from={"account_sequence": 1} | hint)
-    code = await buyer.ends()
-
-    assert (buyer.pushes[-1]["channel"], buyer.pushes[-1]["error"]["code"]) == ("error", "engine_unavailable")
-    assert code == 1012
+    assert buyer.pushes[-1]["channel"] == "error"
+    assert (buyer.pushes[-1]["error"]["code"], code) == error
+    assert [each for each in buyer.pushes if each["channel"] == "private"] == []
 
 
 async def test_without_resume_from_the_stream_starts_now(connect: Connect) -> None:

@@ -151,9 +151,7 @@ class Trader(Client):
         super().__init__(world, name)
         self.lots: list[wishes.Lot] = []
         self._keys: list[str] = []  # of the orders that were placed
-        self._rested: dict[
-            str, wishes.Fields
-        ] = {}  # of those that had something left when they were accepted
+        self._rested: dict[str, wishes.Fields] = {}  # those that had something left when accepted
         self._answered: list[Request] = []
         self._last = (0, 0)  # account sequence and sequence of the last private event
         self._next = 1  # the account sequence that this line must bring next

@@ -40,9 +40,8 @@ class Days:
 
     def __init__(self) -> None:
         self._rolls: list[tuple[int, frozenset[Key]]] = []  # sequence, and whose order lives on
-        self._traded: dict[
-            int, dict[int, tuple[int, int]]
-        ] = {}  # the day's fen and kilograms: by instrument, trade
+        # the day's fen and kilograms, by instrument and trade
+        self._traded: dict[int, dict[int, tuple[int, int]]] = {}
         self._references: dict[int, int] = {}
 
     def __len__(self) -> int:

@@ -1,6 +1,5 @@
 """The simulator can fail: a fault put in by hand into production code is found within a few seeds."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,11 @@ from engine.sessions import Sessions
 from gateway.private_stream import PrivateStream
 from settlement.clearing import Batch, Position
 from settlement.store import Store
+from tests.simulation.by_hand import Fault, all_found, found_by
 from tests.simulation.disk import SimulatedFile
 from tests.simulation.faults import Strike
 from tests.simulation.programs import NO_SNAPSHOTS
 from tests.simulation.world import Stage, simulate
-
-Break = Callable[[pytest.MonkeyPatch], None]
-Fault = tuple[Break, range, set[str]]  # what is put in, the seeds that find it, by one of these laws
 
 
 def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
@@ -164,31 +161,6 @@ def let_sessions_outlive_the_engine(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Sessions, "end_all", end_all)
 
 
-def finds(seeds: range) -> dict[str, Any] | None:
-    """The first failure of the seeds."""
-    with Stage() as folder:
-        found = next((failures[0] for seed in seeds if (failures := simulate(seed, folder).failures)), None)
-    print(found and (found["seed"], found["law"], found["message"][:300]))
-    return found
-
-
-def each_of(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
-    """The test once for each fault, by its name."""
-    return pytest.mark.parametrize(
-        ("put_in", "seeds", "laws"), faults, ids=[each[0].__name__ for each in faults]
-    )
-
-
-def must_find(put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the fault put in, one of the seeds breaks one of these laws."""
-    put_in(monkeypatch)
-
-    found = finds(seeds)
-
-    assert found is not None, f"{seeds} do not find it"
-    assert found["law"] in laws, found
-
-
 FAULTS: tuple[Fault, ...] = (
     (acknowledge_before_the_sync, range(40), {"loss", "regress", "early"}),
     (never_sync, range(4, 44), {"loss", "regress"}),
@@ -207,12 +179,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-@pytest.mark.slow
-@each_of(FAULTS)
-def test_fault_put_in_by_hand_is_found(
-    put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    must_find(put_in, seeds, laws, monkeypatch)
+test_fault_put_in_by_hand_is_found = all_found(FAULTS)
 
 
 # SIGKILL at one of the first blocks, then a power cut soon after the recovery. Snapshots have points of I/O
@@ -226,18 +193,14 @@ TWO_STRIKES = [
 
 @pytest.mark.slow
 def test_block_that_counts_before_it_is_synced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    wish: dict[str, Any] = {"requests": 1, "snapshot_commands": NO_SNAPSHOTS}
     with Stage() as folder:
+        sound = [simulate(3, folder, strike=strike, **wish).failures for strike in TWO_STRIKES[9:21]]
+    count_blocks_that_were_not_synced(monkeypatch)
 
-        def struck(strike: Strike) -> list[dict[str, Any]]:
-            report = simulate(3, folder, requests=1, strike=strike, snapshot_commands=NO_SNAPSHOTS)
-            return report.failures
-
-        sound = [struck(strike) for strike in TWO_STRIKES[9:21]]
-        count_blocks_that_were_not_synced(monkeypatch)
-        found = next((failures[0] for strike in TWO_STRIKES if (failures := struck(strike))), None)
+    found = found_by(TWO_STRIKES, 3, **wish)
 
     assert sound == [[]] * 12
-    assert found is not None, "no pair of strikes finds it"
     assert found["law"] == "loss"
 
 
@@ -246,10 +209,7 @@ def test_cursor_that_is_remembered_and_not_read_is_found(monkeypatch: pytest.Mon
     strikes = [Strike("settlement", step, "database") for step in range(40, 100)]
     remember_the_cursor_instead_of_reading_it(monkeypatch)
 
-    with Stage() as folder:
-        broken = (simulate(3, folder, requests=1, strike=strike).failures for strike in strikes)
-        found = next((failures[0] for failures in broken if failures), None)
+    found = found_by(strikes, 3, requests=1)
 
-    assert found is not None, "no strike finds it"
     assert found["law"] == "program", found
-    assert "CursorMoved" in found["message"] or "UniqueViolation" in found["message"]
+    assert "CursorMoved" in found["message"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.core.layout import State
 from engine.exchange import Exchange
 from engine.records import Records, joined
 from engine.subscribers import Subscribers
@@ -13,17 +14,14 @@ from engine.vocabulary import Command, Event, TimeInForce
 from gateway import market_data
 from gateway.market_data import DepthBook, MarketData
 from gateway.pushes import PublicTrade
-from tests.simulation.test_finds_faults import Break, Fault, each_of, must_find
+from tests.simulation.by_hand import Fault, all_found, before_each_command
 
 
 def forget_the_days_trades(patch: pytest.MonkeyPatch) -> None:
-    whole = Exchange.apply
+    def forget(state: State) -> None:
+        state.instruments["day_kg"] = 0
 
-    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
-        self.state.instruments["day_kg"] = 0
-        return whole(self, commands, buffer)
-
-    patch.setattr(Exchange, "apply", apply)
+    before_each_command(patch, forget)
 
 
 def let_orders_of_the_day_outlive_the_close(patch: pytest.MonkeyPatch) -> None:
@@ -123,16 +121,10 @@ def print_the_last_trade_of_a_batch_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_references(patch: pytest.MonkeyPatch) -> None:
-    whole = Exchange.apply
+    def forget(state: State) -> None:
+        state.accounts["reference"] = 0
 
-    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
-        parts = [whole(self, commands[:0], buffer).copy()]
-        for at in range(len(commands)):
-            self.state.accounts["reference"] = 0
-            parts.append(whole(self, commands[at : at + 1], buffer).copy())
-        return joined(parts)
-
-    patch.setattr(Exchange, "apply", apply)
+    before_each_command(patch, forget)
 
 
 def resume_an_accounts_events_too_early(patch: pytest.MonkeyPatch) -> None:
@@ -160,9 +152,4 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-@pytest.mark.slow
-@each_of(FAULTS)
-def test_fault_put_in_by_hand_is_found(
-    put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    must_find(put_in, seeds, laws, monkeypatch)
+test_fault_put_in_by_hand_is_found = all_found(FAULTS)

@@ -8,32 +8,16 @@ import pytest
 import gateway.trading
 import settlement.busts
 from engine.core.layout import State
-from engine.exchange import Exchange
-from engine.records import Records, joined, select
+from engine.records import Records, select
 from engine.snapshot import Snapshots
 from engine.vocabulary import Flag, OrderType, Side
 from gateway.answers import OrderReplaced
 from settlement.fills import Fills, Terms
 from settlement.ledger import Entries, Posting
+from tests.simulation.by_hand import Fault, all_found, before_each_command, found_by
 from tests.simulation.faults import Strike
-from tests.simulation.test_finds_faults import Break, Fault, each_of, must_find
-from tests.simulation.world import Stage, simulate
 
 FAR_FEN: dict[int, int] = {Side.BUY: 99_999_900, Side.SELL: 100}  # a stop price that nothing reaches
-
-
-def before_each_command(patch: pytest.MonkeyPatch, change: Any) -> None:
-    """`change` sees the state before each command, in the engine as in every replay."""
-    whole = Exchange.apply
-
-    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
-        parts = [whole(self, commands[:0], buffer).copy()]
-        for at in range(len(commands)):
-            change(self.state)
-            parts.append(whole(self, commands[at : at + 1], buffer).copy())
-        return joined(parts)
-
-    patch.setattr(Exchange, "apply", apply)
 
 
 def give_a_busts_fees_back_twice(patch: pytest.MonkeyPatch) -> None:
@@ -114,12 +98,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
-@pytest.mark.slow
-@each_of(FAULTS)
-def test_fault_put_in_by_hand_is_found(
-    put_in: Break, seeds: range, laws: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    must_find(put_in, seeds, laws, monkeypatch)
+test_fault_put_in_by_hand_is_found = all_found(FAULTS)
 
 
 # SIGKILL while icebergs rest: seldom by chance, so all along the trading of one seed.
@@ -130,9 +109,6 @@ STRIKES = [Strike("engine", step, "kill") for step in range(450, 800, 30)]
 def test_hidden_kilograms_that_a_snapshot_loses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lose_hidden_kilograms_in_a_snapshot(monkeypatch)
 
-    with Stage() as folder:
-        struck = (simulate(1, folder, strike=strike).failures for strike in STRIKES)
-        found = next((failures[0] for failures in struck if failures), None)
+    found = found_by(STRIKES, 1)
 
-    assert found is not None, "no strike finds it"
     assert found["law"] == "replay", found
