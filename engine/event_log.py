@@ -93,7 +93,8 @@ class EventLog:
         """The next events at `offset`: whole commands, at least one when there is one, READ_EVENTS rows or a
         little more. Raises OSError.
         """
-        events, rows = self._read(offset), READ_EVENTS
+        rows = READ_EVENTS
+        events = self._read(offset, rows)
         while offset + len(events) * RECORD_BYTES < self.size:
             whole = int(np.searchsorted(events["sequence"], events["sequence"][-1], side="left"))
             if whole > 0:
@@ -110,7 +111,7 @@ class EventLog:
         """Let go of the file."""
         self._file.close()
 
-    def _read(self, offset: int, rows: int = READ_EVENTS) -> Records:
+    def _read(self, offset: int, rows: int) -> Records:
         length = min(rows * RECORD_BYTES, self.size - offset)
         return np.frombuffer(self._file.read(offset, length), EVENT)
 

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from engine.core.layout import DUES_PER_ORDER
 from engine.vocabulary import Command, Event, Flag, TimeInForce
 from tests.engine.builders import SMALL
@@ -79,3 +81,14 @@ def test_ended_orders_are_cleared_away_when_the_table_is_full() -> None:
     assert int(floor.exchange.state.head["dues_used"][0]) < rows
     assert passes(floor, LATE) == [earlier]
     assert waits_for(floor) == LATE + rows
+
+
+@pytest.mark.parametrize("name", ["due_ns", "order_id"])
+def test_what_stands_behind_the_last_due_breaks_an_invariant(name: str) -> None:
+    floor = Floor()
+    buys(floor, 1, LATE)
+
+    floor.exchange.state.dues[name][1] = 1
+
+    with pytest.raises(AssertionError, match="rows not in use are zero"):
+        floor.exchange.check_invariants()

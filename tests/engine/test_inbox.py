@@ -57,6 +57,14 @@ def test_stamps_reach_the_commands_of_a_batch_and_no_others() -> None:
     assert commands["version"].tolist() == [RECORD_VERSION] * 3
 
 
+def test_step_of_the_clock_does_not_share_a_batch_with_the_one_command_before_it() -> None:
+    inbox, commands = Inbox(), tagged(0, 2)
+    commands["kind"][1] = Command.SET_CLOCK
+    inbox.put(commands)
+
+    assert [inbox.take().commands["tag"].tolist() for _ in range(2)] == [[0], [1]]
+
+
 def test_step_of_the_clock_begins_a_batch() -> None:
     """semantics E6: a batch has one time."""
     inbox, commands = Inbox(), tagged(0, 6)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine import event_log
 from engine.command_log import CorruptLogError, LogFullError
 from engine.core.layout import Capacity
 from engine.exchange import Exchange
@@ -117,6 +118,26 @@ async def test_subscribers_resume_from_any_sequence_without_gap_or_double(locati
             cuts = [0, *sorted(generator.choice(end, 3, replace=False).tolist()), end]
             parts = [await events_after(location, a, b) for a, b in pairwise(cuts) if a < b]
             assert bytes_of(parts) == whole.tobytes()
+        link.close()
+
+
+async def test_range_is_read_to_its_end_and_no_further(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "READ_EVENTS", FIRST_COMMANDS)
+    async with serving(opened(location)) as engine:
+        link = await CommandLink.connect(location.engine_commands)
+        link.send(commands_of(*(deposit() for _ in range(10 * FIRST_COMMANDS))))
+        await wait_for(engine, 11 * FIRST_COMMANDS)
+        offsets = list[int]()
+        read = engine.events.read
+        monkeypatch.setattr(engine.events, "read", lambda at: (offsets.append(at), read(at))[1])
+
+        some = await events_after(location, 0, FIRST_COMMANDS)
+        nothing = await events_after(location, FIRST_COMMANDS, FIRST_COMMANDS)
+
+        assert (len(np.unique(some["sequence"])), len(nothing)) == (FIRST_COMMANDS, 0)
+        assert len(offsets) <= 3, "what stands behind a range is not read"
         link.close()
 
 
