@@ -57,12 +57,17 @@ def test_stamps_reach_the_commands_of_a_batch_and_no_others() -> None:
     assert commands["version"].tolist() == [RECORD_VERSION] * 3
 
 
-def test_step_of_the_clock_does_not_share_a_batch_with_the_one_command_before_it() -> None:
+@pytest.mark.parametrize(
+    ("second", "batches"), [(Command.DEPOSIT, [[0, 1]]), (Command.SET_CLOCK, [[0], [1]])]
+)
+def test_two_commands_share_a_batch_unless_the_second_is_a_step_of_the_clock(
+    second: Command, batches: list[list[int]]
+) -> None:
     inbox, commands = Inbox(), tagged(0, 2)
-    commands["kind"][1] = Command.SET_CLOCK
+    commands["kind"][1] = second
     inbox.put(commands)
 
-    assert [inbox.take().commands["tag"].tolist() for _ in range(2)] == [[0], [1]]
+    assert [inbox.take().commands["tag"].tolist() for _ in batches] == batches
 
 
 def test_step_of_the_clock_begins_a_batch() -> None:
