@@ -28,7 +28,7 @@ from engine.core.events import (
     set_outcome,
 )
 from engine.core.feasibility import is_feasible
-from engine.core.holds import BUY, SELL, change_hold, hold_fen, list_of_sell
+from engine.core.holds import BUY, SELL, change_hold, hold_fen, list_of_sell, of_side
 from engine.core.identity import NO_ENTRY, judge_identity, refuse
 from engine.core.jit import called, part, rare, routine, spliced
 from engine.core.judgement import (
@@ -235,7 +235,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     orders["quantity"][slot] = commands["quantity_kg"][at]
     orders["price"][slot] = price
     orders["session"][slot] = commands["session"][at] & SLOT_MASK
-    orders["lot"][slot] = commands["lot"][at] if commands["side"][at] == SELL else 0
+    orders["lot"][slot] = of_side(commands["side"][at], 0, commands["lot"][at])
     orders["version"][slot] = 1
     orders["codes"][slot] = commands["codes"][at] & KEPT_CODES
     display, due_ns = commands["display_quantity_kg"][at], commands["due_ns"][at]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.book import NO_SLOT, SLOT_MASK
-from engine.core.jit import TABLES, part
+from engine.core.jit import TABLES, part, rare
 from engine.core.ladder import level_index
 from engine.core.layout import LADDERS, State
 from engine.core.tables import prefetch
@@ -29,17 +29,17 @@ def _foresee_orders_compiled(
     slot = rows["order_id"][far] & SLOT_MASK
     prefetch(nodes, slot)
     prefetch(orders, slot)
-    slot = rows["order_id"][near] & SLOT_MASK
-    slot = slot if slot <= state.head["slots_used"][0] else np.int64(NO_SLOT)
-    prefetch(nodes, np.int64(nodes["level"][slot]))
-    prefetch(nodes, np.int64(nodes["next"][slot]))
-    prefetch(nodes, np.int64(nodes["previous"][slot]))
 
 
 def _foresee_market_compiled(
     state: State, rows: Any, far: int, near: int
 ) -> None:  # pragma: no cover - runs compiled
     """What lies outside the cache where there are many instruments or orders."""
+    slot = rows["order_id"][near] & SLOT_MASK
+    slot = slot if slot <= state.head["slots_used"][0] else np.int64(NO_SLOT)
+    prefetch(state.nodes, np.int64(state.nodes["level"][slot]))
+    prefetch(state.nodes, np.int64(state.nodes["next"][slot]))
+    prefetch(state.nodes, np.int64(state.nodes["previous"][slot]))
     instrument = np.int64(rows["instrument"][far])
     prefetch(state.instruments, instrument)
     prefetch(state.ladders, LADDERS_OF_INSTRUMENT * instrument)
@@ -75,6 +75,7 @@ def _foresee_compiled(
     far, near = min(at + FAR, count - 1), min(at + NEAR, count - 1)
     foresee_orders(state, rows, far, near)
     if wide:
+        rare()
         foresee_market(state, rows, far, near)
 
 

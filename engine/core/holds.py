@@ -22,10 +22,16 @@ fee_fen = part(money.fee_fen)
 
 
 @part
+def of_side(side: int, of_buys: int, of_sells: int) -> Any:
+    """One of two numbers, without a branch on the side, which nothing foretells."""
+    return of_buys + (of_sells - of_buys) * side
+
+
+@part
 def _basis_points(state: State, instrument: int, side: int) -> Any:
     instruments = state.instruments
     of_buyer, of_seller = instruments["buyer_deposit"][instrument], instruments["seller_deposit"][instrument]
-    return of_buyer if side == BUY else of_seller
+    return of_side(side, of_buyer, of_seller)
 
 
 @part
@@ -38,7 +44,7 @@ def hold_fen(state: State, instrument: int, side: int, price: int, leaves: int) 
     points, upper = _basis_points(state, instrument, side), instruments["upper"][instrument]
     fen = fee_fen(leaves, instruments["fee"][instrument])
     fen += money.RESERVE_FEN_PER_STEP * quotient(leaves, instruments["step_inverse"][instrument])
-    return fen + deposit_fen(amount_fen(price if side == BUY else upper, leaves), points)
+    return fen + deposit_fen(amount_fen(of_side(side, price, upper), leaves), points)
 
 
 @part
