@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.core.book import owner_byte
 from engine.core.dispatch import apply_batch
 from engine.core.ladder import next_level
 from engine.core.layout import Capacity, State, empty_state
@@ -99,12 +100,12 @@ class Exchange:
 
     def _slots_of(self, account: int) -> list[int]:
         """Live slots of an account, or of everybody, in order of entry."""
-        used = int(self.state.head["slots_used"][0])
-        nodes = self.state.nodes[: used + 1]
-        live = nodes["id"] != 0
-        if account != EVERYBODY:
-            live &= nodes["account"] == account
-        slots = np.flatnonzero(live)
+        owners, nodes = self.state.owners[: int(self.state.head["slots_used"][0]) + 1], self.state.nodes
+        if account == EVERYBODY:
+            slots = np.flatnonzero(owners)
+        else:
+            slots = np.flatnonzero(owners == owner_byte(account))
+            slots = slots[nodes["account"][slots] == account]
         return [int(slot) for slot in slots[np.argsort(nodes["id"][slots])]]
 
     def _sentinels(self, ladder: int) -> list[int]:

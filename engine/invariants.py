@@ -117,6 +117,9 @@ def _check_slots(state: State, slots: list[int]) -> None:
     assert not any(state.orders[name][freed].any() for name in names), "freed slots are zero"
     for slot in slots:
         assert int(nodes["id"][slot]) & SLOT_MASK == slot, "an order id names its slot"
+    owners = {slot: 0x80 | int(nodes["account"][slot]) & 0x7F for slot in slots}
+    found = {int(slot): int(state.owners[slot]) for slot in np.flatnonzero(state.owners)}
+    assert found == owners, "a byte for each order says whose it may be"
 
 
 def _chain(first: int, rows: Records) -> list[int]:

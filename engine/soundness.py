@@ -16,7 +16,8 @@ import numpy as np
 
 from engine import money
 from engine.claims import Integers, Truths, claim, claim_all, claim_tiles, ends, sums, wide
-from engine.core.layout import DUES_PER_ORDER, LADDERS, State
+from engine.core.book import OTHERS, SOMEBODY
+from engine.core.layout import DUES_PER_ORDER, LADDERS, State, owners_for
 from engine.vocabulary import (
     ORDER_SLOT_BITS,
     PRICE_MAX_FEN_PER_TONNE,
@@ -70,8 +71,9 @@ def check_sound(state: State) -> None:
     _check_ladders(state)
     _check_freed(state)
     resting = _resting(state)
-    for check in (_check_links, _check_levels, _check_queues, _check_money, _check_goods, _check_sessions):
+    for check in (_check_links, _check_owners, _check_levels, _check_queues, _check_money, _check_goods):
         check(state, resting)
+    _check_sessions(state, resting)
     _check_endings(state, resting)
     _check_dues(state, resting)
     _check_slices(state, resting)
@@ -96,6 +98,7 @@ def check_sizes(state: State) -> None:
         claim(_head(state, name) == size, f"head: {name} is {_head(state, name)}, the array says {size}")
     sizes |= {"words_max": len(state.bits), "dues_max": DUES_PER_ORDER * orders, "profile_max": max(Profile)}
     claim(len(state.dues) == sizes["dues_max"], "dues: so many rows for each order")
+    claim(len(state.owners) == owners_for(orders), "owners: a byte for each slot")
     for name, bound in COUNTERS.items():
         most = sizes[bound] if bound in sizes else _head(state, bound)
         claim(0 <= _head(state, name) <= most, f"head: {name} is {_head(state, name)}, at most {most}")
@@ -219,6 +222,13 @@ def _check_stack(following: Integers, freed: Integers, top: int, what: str) -> N
     jump = np.zeros(len(following), np.int64)
     jump[freed] = following[freed]
     claim(not ends(jump).any(), f"the stack of freed {what}s ends")
+
+
+def _check_owners(state: State, resting: Resting) -> None:
+    """A byte of every slot says whose order may be in it: who ends an account's orders looks nowhere else."""
+    said = np.zeros(len(state.owners), np.uint8)
+    said[resting.slots] = SOMEBODY | resting.accounts & OTHERS
+    claim_all(state.owners == said, np.arange(len(said)), "slot {}: whose it may be")
 
 
 def _check_levels(state: State, resting: Resting) -> None:

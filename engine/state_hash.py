@@ -68,6 +68,7 @@ USED: Final[dict[str, Callable[[State], Rows]]] = {
     "day": _day,
     "sessions": _sessions,
     "dues": _from_start("dues_used"),
+    "owners": _slots,
     "veiled": _from_start("levels_used"),
 }
 SCRATCH: Final = frozenset({"scratch"})  # arrays of the command at hand

@@ -17,6 +17,15 @@ from engine.vocabulary import ORDER_SLOT_BITS
 SLOT_BITS = int(ORDER_SLOT_BITS)
 SLOT_MASK = (1 << SLOT_BITS) - 1
 NO_SLOT = 0
+SOMEBODY, OTHERS = 0x80, 0x7F  # bits of an owner byte
+
+
+@part
+def owner_byte(account: int) -> Any:
+    """What `owners` says of a slot with an order of this account, and of those that share its last seven
+    bits.
+    """
+    return np.uint8(SOMEBODY | account & OTHERS)
 
 
 @part
@@ -59,6 +68,7 @@ def free_slot(state: State, slot: int) -> None:
         state.specials["stop"][slot] = 0
         state.specials["expire_ns"][slot] = 0
     orders["codes"][slot] = 0
+    state.owners[slot] = 0
     head["free_slot"][0] = slot
     head["live_orders"][0] -= 1
 

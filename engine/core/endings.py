@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import ladder_of, slot_of
+from engine.core.book import ladder_of, owner_byte, slot_of
 from engine.core.jit import part, routine
 from engine.core.judgement import AT_OPEN, CONTINUOUS_ONLY, GTC, GTD, NO_CANCEL, OK
 from engine.core.ladder import next_level
-from engine.core.layout import LADDERS, State, Turn
+from engine.core.layout import LADDERS, OWNERS_AT_ONCE, State, Turn
 from engine.core.matching import drop_order
 from engine.vocabulary import Reason
 
 AUCTION_ENDED, AUCTION_STARTED = int(Reason.AUCTION_ENDED), int(Reason.AUCTION_STARTED)
-LADDERS_OF_INSTRUMENT = int(LADDERS)
+ANY_SESSION = 0
+LADDERS_OF_INSTRUMENT, SLOTS_AT_ONCE = int(LADDERS), int(OWNERS_AT_ONCE)
 
 
 @part
@@ -47,17 +48,37 @@ def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
                 slot = following
 
 
+@part
+def is_among(state: State, first: int, owner: int) -> Any:
+    """Whether one of the slots from `first` on, as many as are looked at at once, has this owner byte."""
+    found = False
+    for slot in range(first, first + SLOTS_AT_ONCE):
+        found |= state.owners[slot] == owner
+    return found
+
+
 @routine
-def gather_of_account(state: State, account: int) -> Any:
-    """Write the ids of an account's live orders into scratch; return how many. Ends with the last of them."""
-    count, nodes = np.int64(0), state.nodes
-    live, slot = state.accounts["live_orders"][account], np.int64(1)
-    while count < live:
-        if nodes["id"][slot] != 0 and nodes["account"][slot] == account:
-            state.scratch[count] = nodes["id"][slot]
-            count += 1
-        slot += 1
+def gather(state: State, account: int, session: int, count: int) -> Any:
+    """Write the ids of an account's live orders, of one session or (ANY_SESSION) of all, behind
+    scratch[0:count]; return how many stand there then. Ends with the last of the account's orders.
+    """
+    nodes, owner, seen, first = state.nodes, owner_byte(account), np.int64(0), np.int64(0)
+    while seen < state.accounts["live_orders"][account]:
+        if is_among(state, first, owner):
+            for slot in range(first, first + SLOTS_AT_ONCE):
+                if state.owners[slot] == owner and nodes["account"][slot] == account:
+                    seen += 1
+                    if session == ANY_SESSION or state.orders["session"][slot] == session:
+                        state.scratch[count] = nodes["id"][slot]
+                        count += 1
+        first += SLOTS_AT_ONCE
     return count
+
+
+@part
+def gather_of_account(state: State, account: int) -> Any:
+    """Write the ids of an account's live orders into scratch; return how many."""
+    return gather(state, account, ANY_SESSION, 0)
 
 
 @routine

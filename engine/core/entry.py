@@ -14,6 +14,7 @@ from engine.core.book import (
     free_slot,
     is_full,
     link,
+    owner_byte,
     slices_of,
     take_slot,
 )
@@ -230,6 +231,7 @@ def fill_slot(state: State, turn: Turn, price: int) -> Any:
     nodes["leaves"][slot] = commands["quantity_kg"][at]
     nodes["account"][slot] = commands["account"][at]
     nodes["id"][slot] = commands["sequence"][at] << SLOT_BITS | slot
+    state.owners[slot] = owner_byte(commands["account"][at])
     orders["client_order_id_0"][slot] = commands["client_order_id_0"][at]
     orders["client_order_id_1"][slot] = commands["client_order_id_1"][at]
     orders["quantity"][slot] = commands["quantity_kg"][at]

@@ -1,4 +1,4 @@
-"""The state of the exchange: twelve arrays of fixed layout, and nothing else (law 4).
+"""The state of the exchange: fourteen arrays of fixed layout, and nothing else (law 4).
 
     head        one row: counters, the free list, the clock
     nodes       32 bytes each, hot: order slots 1..orders_max, then one sentinel per price level
@@ -11,8 +11,9 @@
     veiled      i64 per level: kilograms of icebergs that the level does not show
     lots        64 bytes each: kilograms free, listed, contracted
     day         64 bytes each: the day's client order ids and their first outcomes (semantics C8)
-    sessions    64 bytes each: who is connected, with which scope and timer, slots 1..sessions_max (semantics
-    C7)
+    sessions    64 bytes each: who is connected, with which scope and timer, slots 1..sessions_max (C7)
+    dues        16 bytes each: when which good-till-date order expires, the earliest first (dues.py)
+    owners      a byte for each slot: whose order may be in it (book.owner_byte); 0: nobody's
 
 A level is a circular list whose sentinel is a node like any other, so that linking and unlinking have no
 branch:
@@ -228,6 +229,7 @@ SESSION_ROW: Final = np.dtype(
 
 
 DUE: Final = np.dtype([("due_ns", "<i8"), ("order_id", "<i8")])
+OWNERS_AT_ONCE: Final = 64  # are looked at with a few instructions
 DUES_PER_ORDER: Final = 2  # rows: as many of ended orders as of live ones, before they are cleared away
 
 
@@ -246,7 +248,8 @@ class State(NamedTuple):
     day: Records
     veiled: "np.typing.NDArray[np.int64]"
     sessions: Records
-    dues: Records  # of good-till-date orders, the earliest first (dues.py)
+    dues: Records
+    owners: "np.typing.NDArray[np.uint8]"
     scratch: "np.typing.NDArray[np.int64]"  # of the command at hand; no state
 
 
@@ -285,6 +288,11 @@ DAY_FILL_NUMERATOR: Final = 7  # the day's table takes new ids up to 7/8 of its 
 DAY_FILL_DENOMINATOR: Final = 8
 
 
+def owners_for(orders: int) -> int:
+    """Bytes of `owners`: one for each slot, and to the end of those that are looked at at once."""
+    return -(-(1 + orders) // OWNERS_AT_ONCE) * OWNERS_AT_ONCE
+
+
 def empty_state(capacity: Capacity) -> State:
     """Arrays of zeros for a new exchange."""
     assert capacity.orders < 1 << 22, "an order id has 22 bits for the slot"
@@ -309,5 +317,6 @@ def empty_state(capacity: Capacity) -> State:
         veiled=np.zeros(capacity.levels, np.int64),
         sessions=aligned_zeros(1 + capacity.sessions, SESSION_ROW),
         dues=aligned_zeros(DUES_PER_ORDER * capacity.orders, DUE),
+        owners=np.zeros(owners_for(capacity.orders), np.uint8),
         scratch=np.zeros(1 + max(capacity.orders, capacity.instruments), np.int64),
     )

@@ -24,7 +24,7 @@ from engine.core.layout import (
 from engine.core.tables import table_at, table_of
 from engine.records import EVENT, Records
 
-U64, I64 = np.dtype(np.uint64), np.dtype(np.int64)
+U64, I64, U8 = np.dtype(np.uint64), np.dtype(np.int64), np.dtype(np.uint8)
 
 
 def memory_of(state: State, events: Records) -> Any:
@@ -52,9 +52,10 @@ def _open_addresses(memory: Any) -> Any:  # pragma: no cover - runs compiled
         table_at(memory[10], I64),
         table_at(memory[11], SESSION_ROW),
         table_at(memory[12], DUE),
-        table_at(memory[13], I64),
+        table_at(memory[13], U8),
+        table_at(memory[14], I64),
     )
-    return state, table_at(memory[14], EVENT), memory[15]
+    return state, table_at(memory[15], EVENT), memory[16]
 
 
 def _open_arrays(memory: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.core.book import SLOT_BITS, SLOT_MASK
-from engine.core.endings import condemn_or_drop, gather_of_account
+from engine.core.endings import condemn_or_drop, gather, gather_of_account
 from engine.core.events import NOBODY, emit_market, emit_rejected
 from engine.core.identity import NO_SESSION, account_is_open, judge_session
 from engine.core.jit import part, routine
@@ -159,21 +159,11 @@ def run_out(state: State, turn: Turn, due_ns: int) -> Any:
 
     Return how many orders.
     """
-    sessions, used, due = state.sessions, state.head["sessions_used"][0], np.int64(0)
-    for session in range(1, used + 1):
-        if is_due(state, session, due_ns):
-            due += 1
-    if due == 0:
-        return np.int64(0)
-    count = np.int64(0)
-    for slot in range(1, state.head["slots_used"][0] + 1):
-        entered_in = np.int64(state.orders["session"][slot])
-        if entered_in != NO_SESSION and is_due(state, entered_in, due_ns):
-            state.scratch[count] = state.nodes["id"][slot]
-            count += 1
-    for session in range(1, used + 1):
+    sessions, count = state.sessions, np.int64(0)
+    for session in range(1, state.head["sessions_used"][0] + 1):
         if is_due(state, session, due_ns):
             sessions["due_ns"][session] = 0
+            count = gather(state, np.int64(sessions["account"][session]), session, count)
     return condemn_or_drop(state, turn, count, TIMER_EXPIRED)
 
 
