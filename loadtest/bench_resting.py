@@ -1,4 +1,5 @@
-"""What a resting order costs: its memory, the time of a command beside a million others, the hash over all.
+"""What a resting order costs: its memory, the time of a command beside a million others and of a mass cancel
+that ends one of them, the hash over all.
 
 Law: all that the process keeps is counted (tables, levels, links, events, what the system rounds up), as the
 growth of its resident memory; times beside 10,000 and 1,000,000 resting orders are taken in turns, on the
@@ -6,6 +7,7 @@ same mix of commands, through the core that ships.
 """
 
 import os
+import statistics
 import time
 from typing import Any, Final
 
@@ -14,13 +16,14 @@ import numpy.typing as npt
 
 from engine.core.layout import DAY_FILL_DENOMINATOR, DAY_FILL_NUMERATOR, Capacity, empty_state
 from engine.exchange import EVENTS_OF_A_BATCH, Exchange, stamped
-from engine.records import COMMAND, EVENT, Records, empty_commands
+from engine.records import COMMAND, EVENT, Records, commands_of, empty_commands
 from engine.state_hash import state_hash
-from engine.vocabulary import RECORD_VERSION, Command, Flag, Side
+from engine.vocabulary import RECORD_VERSION, Command, Event, Flag, Side
 from loadtest.bench_core import (
     ACCOUNTS,
     BATCH_COMMANDS,
     CANCEL,
+    MONEY_FEN,
     ROUNDS,
     WORKLOAD,
     Replay,
@@ -36,8 +39,10 @@ SEED: Final = 20150708
 DEPTH: Final = 1_000  # levels of each side, beyond the touch
 TOUCH: Final = 10 * DEPTH  # best bid; the best ask is a tick above
 QUANTITY_KG: Final = 10
+MASS_CANCELS: Final = 50
+ANY_SIDE: Final = 255
 TINY: Final = Capacity(orders=64, levels=64, instruments=1, accounts=2, lots=2, day=2)
-ORDER_TABLES: Final = ("nodes", "orders", "specials", "scratch")
+ORDER_TABLES: Final = ("nodes", "orders", "specials", "owners", "scratch")
 MARKS: Final = {"bytes_per_order": 160, "million_order_cost": 2.0, "state_hash_ms": 500}
 KINDS: Final = {  # of orders: (shows a part only, by client order id)
     "limit_by_reference": (False, False),
@@ -134,12 +139,14 @@ def cost_beside(few: int, many: int, messages: int, rounds: int) -> tuple[dict[s
     """The cost of a command beside many resting orders over that beside few; ms of the hash over many."""
     replays = {resting: build_replay(mixed_messages(resting, messages)) for resting in (few, many)}
     times: dict[int, list[float]] = {few: [], many: []}
+    mass_us: dict[int, list[float]] = {few: [], many: []}
     hash_ms = []
     for _ in range(rounds):
         for resting, replay in replays.items():
             seconds, exchange = time_behind(replay, resting)
             times[resting].append(seconds)
             assert int(exchange.state.head["live_orders"][0]) == resting, "as many rest as before"
+            mass_us[resting].append(mass_cancel_us(exchange))
         started = time.perf_counter()
         digest = state_hash(exchange.state)
         hash_ms.append(1e3 * (time.perf_counter() - started))
@@ -150,6 +157,8 @@ def cost_beside(few: int, many: int, messages: int, rounds: int) -> tuple[dict[s
         "ratio": round(ns[many] / ns[few], 3),
         "ns_per_command_few": round(ns[few], 1),
         "ns_per_command_many": round(ns[many], 1),
+        "mass_cancel_us_few": round(min(mass_us[few]), 1),
+        "mass_cancel_us_many": round(min(mass_us[many]), 1),
         "resting_few": few,
         "resting_many": many,
         "commands": messages,
@@ -205,6 +214,25 @@ def time_behind(replay: Replay, untimed: int) -> tuple[float, Exchange]:
     return time.perf_counter() - started, exchange
 
 
+def mass_cancel_us(exchange: Exchange) -> float:
+    """Median microseconds of the call that ends a member's only order, entered last of all."""
+    member, times = ACCOUNTS + 1, []
+    opened = {"kind": Command.OPEN_ACCOUNT, "account": member}
+    funded = {"kind": Command.DEPOSIT, "account": member, "amount_fen": MONEY_FEN}
+    everything = {"kind": Command.MASS_CANCEL, "account": member, "instrument": -1, "side": ANY_SIDE}
+    exchange.apply(stamped(commands_of(opened, funded), exchange.sequence + 1, 1))
+    for number in range(MASS_CANCELS):
+        order = _resting_buys(np.array([number]), np.random.default_rng(SEED))
+        order["account"] = member
+        exchange.apply(stamped(order, exchange.sequence + 1, 1))
+        command = stamped(commands_of(everything), exchange.sequence + 1, 1)
+        started = time.perf_counter()
+        events = exchange.apply(command)
+        times.append(1e6 * (time.perf_counter() - started))
+        assert events["kind"].tolist() == [Event.CANCELED, Event.ORDERS_CANCELED], "one order has ended"
+    return statistics.median(times)
+
+
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
     cost, memory = result["resting"]["cost"], result["resting"]["resident_bytes_per_order"]
@@ -214,5 +242,7 @@ def lines(result: dict[str, Any]) -> list[str]:
         + ", ".join(f"{kind} {each}" for kind, each in memory.items()),
         f"a command beside them: {cost['ratio']} x that beside {cost['resting_few']:,} (mark: at most "
         f"{MARKS['million_order_cost']}; {cost['ns_per_command_many']} and {cost['ns_per_command_few']} ns)",
+        f"a mass cancel that ends one of them: {cost['mass_cancel_us_many']} us, beside "
+        f"{cost['resting_few']:,} {cost['mass_cancel_us_few']} us",
         f"hash of their state: {result['state_hash_ms']} ms (mark: at most {MARKS['state_hash_ms']})",
     ]

@@ -37,8 +37,8 @@ def test_the_figures_are_measured_and_named() -> None:
     assert result["million_order_cost"] == result["resting"]["cost"]["ratio"] > 0
     assert set(result["resting"]["resident_bytes_per_order"]) == set(bench_resting.KINDS)
     assert result["state_hash_ms"] > 0
-    assert sum(bench_resting.table_bytes().values()) == 32 + 64 + 32 + 8 + 64
-    assert len(bench_resting.lines(result)) == 3
+    assert sum(bench_resting.table_bytes().values()) == 32 + 64 + 32 + 1 + 8 + 64
+    assert len(bench_resting.lines(result)) == 4
 
 
 def test_orders_of_every_kind_rest_where_they_are_counted() -> None:
