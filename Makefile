@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(VENV)/uv/bin/uv
 SOURCES := engine gateway settlement loadtest tests supervise.py
 CORE_TESTS := tests/conformance $(patsubst %,tests/engine/test_%.py,accounts against_reference holds jit market \
-  dues match match_reasons money orders picks) tests/engine/rules
+  dues match match_reasons money orders owners picks) tests/engine/rules
 
 # The system's certificates, where it has them: a machine behind a proxy of its own is trusted as pip trusts it.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
