@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.core.book import ladder_of, owner_byte, slot_of
+from engine.core.book import SLOT_MASK, ladder_of, owner_byte, slot_of
 from engine.core.jit import part, routine
 from engine.core.judgement import AT_OPEN, CONTINUOUS_ONLY, GTC, GTD, NO_CANCEL, OK
 from engine.core.ladder import next_level
@@ -32,9 +32,11 @@ def ends(force: int, reason: int) -> Any:
 
 
 @routine
-def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
-    """End the orders that a phase change ends: buys, sells, stops; best price first, oldest first."""
-    nodes, ladders = state.nodes, state.ladders
+def gather_of_instrument(state: State, instrument: int) -> Any:
+    """Write the ids of an instrument's orders into scratch: buys, sells, stops; best price first, oldest
+    first. Return how many.
+    """
+    count, nodes, ladders = np.int64(0), state.nodes, state.ladders
     for ladder in range(LADDERS_OF_INSTRUMENT * instrument, LADDERS_OF_INSTRUMENT * (instrument + 1)):
         level = np.int64(-1)
         while level < ladders["levels"][ladder]:
@@ -42,10 +44,19 @@ def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
             sentinel = ladders["base"][ladder] + level
             slot = np.int64(nodes["next"][sentinel])
             while slot != sentinel:
-                following = np.int64(nodes["next"][slot])
-                if ends(state.orders["time_in_force"][slot], reason):
-                    drop_order(state, turn, slot, ladder, reason)
-                slot = following
+                state.scratch[count] = nodes["id"][slot]
+                count += 1
+                slot = np.int64(nodes["next"][slot])
+    return count
+
+
+@routine
+def end_orders(state: State, turn: Turn, instrument: int, reason: int) -> None:
+    """End the orders that a phase change ends, in priority order."""
+    for at in range(gather_of_instrument(state, instrument)):
+        slot, state.scratch[at] = slot_of(state, state.scratch[at]), 0
+        if ends(state.orders["time_in_force"][slot], reason):
+            drop_order(state, turn, slot, ladder_of(state, slot), reason)
 
 
 @part
@@ -117,9 +128,10 @@ def carry_out_kept(state: State, turn: Turn, instrument: int) -> None:
         return
     state.instruments["kept_cancels"][instrument] = 0
     count = np.int64(0)
-    for slot in range(1, state.head["slots_used"][0] + 1):
-        if state.orders["condemned"][slot] != OK and ladder_of(state, slot) >> 2 == instrument:
-            state.scratch[count] = state.nodes["id"][slot]
+    for at in range(gather_of_instrument(state, instrument)):
+        order_id, state.scratch[at] = state.scratch[at], 0
+        if state.orders["condemned"][order_id & SLOT_MASK] != OK:
+            state.scratch[count] = order_id
             count += 1
     sort(state.scratch, count)
     for at in range(count):

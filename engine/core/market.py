@@ -11,6 +11,7 @@ import numpy as np
 from engine.core.book import SLOT_BITS, SLOT_MASK, ladder_of, link, slot_of, unlink, whole_leaves
 from engine.core.daily import settlement_price
 from engine.core.day import forget_day
+from engine.core.endings import gather_of_instrument
 from engine.core.entry import INSUFFICIENT_FUNDS
 from engine.core.events import NOBODY, emit_market, emit_rejected
 from engine.core.holds import BUY, SELL, change_hold, hold_fen
@@ -186,7 +187,7 @@ def define_instrument(state: State, turn: Turn) -> Any:
 @routine
 def move_band(state: State, turn: Turn, instrument: int, lower: int, upper: int) -> None:
     """Move both sides' ladders and those of stops; what stands outside the new band ends (semantics E7)."""
-    count = gather(state, instrument)
+    count = gather_of_instrument(state, instrument)
     kept = np.int64(0)
     for at in range(count):
         slot = slot_of(state, state.scratch[at])
@@ -203,21 +204,6 @@ def move_band(state: State, turn: Turn, instrument: int, lower: int, upper: int)
         settle_again(state, turn, state.scratch[at] & SLOT_MASK, state.scratch[at] >> SLOT_BITS)
     for at in range(count):
         state.scratch[at] = 0
-
-
-@part
-def gather(state: State, instrument: int) -> Any:
-    """Write the order ids of an instrument into scratch, in priority order; return how many."""
-    count, nodes, ladders = np.int64(0), state.nodes, state.ladders
-    for ladder in range(4 * instrument, 4 * instrument + 4):
-        for level in range(ladders["levels"][ladder] + 1):
-            sentinel = ladders["base"][ladder] + level
-            slot = np.int64(nodes["next"][sentinel])
-            while slot != sentinel:
-                state.scratch[count] = nodes["id"][slot]
-                count += 1
-                slot = np.int64(nodes["next"][slot])
-    return count
 
 
 @part
