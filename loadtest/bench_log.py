@@ -7,11 +7,12 @@
                          pwrite and fdatasync of one block of 4,096 bytes at that rate     mark at most 2
     replay               recovery from the log (read from the medium, checked, judged, events written over
                          those that stand there) beside the core alone on the same commands        mark 0.5
-                         The log is as long as that of the recovery below: behind its end a start looks
-                         through the rest of its segment and those prepared, however short it is
+                         The log is long, because behind its end a start looks through the rest of its
+                         segment and those prepared, however short it is
 
-Besides: recovery with a snapshot each million commands, and what a snapshot of many resting orders costs
-traders. Ratios are medians of rounds in which both sides take turns; loadtest/logged.py says what trades.
+Besides: recovery of ten million commands with a snapshot each million, and what a snapshot of many resting
+orders costs traders. Ratios are medians of rounds in which both sides take turns; loadtest/logged.py says
+what trades.
 """
 
 import asyncio
@@ -234,7 +235,9 @@ async def _bursts(
     return times
 
 
-def measure(folder: Path, *, commands: int, recovered: int, resting: int, rounds: int) -> dict[str, Any]:
+def measure(
+    folder: Path, *, commands: int, replayed: int, recovered: int, resting: int, rounds: int
+) -> dict[str, Any]:
     """The object that --json prints: the ratios with their figures, then recovery and pause."""
     import uvloop
 
@@ -244,8 +247,9 @@ def measure(folder: Path, *, commands: int, recovered: int, resting: int, rounds
             "durable_throughput": uvloop.run(throughput(folder, commands, rounds)),
             "latency_p50": uvloop.run(latency(folder / "latency", LATENCY_COMMANDS, rounds)),
         }
-        expected = uvloop.run(traded(folder / "log", recovered))
+        expected = uvloop.run(traded(folder / "log", replayed))
         figures["replay"] = replay(folder / "log", rounds, expected)
+        shutil.rmtree(folder / "log")  # the disk need not hold two long logs
         besides = {
             "recovery": uvloop.run(recovery(folder / "recovery", recovered, SNAPSHOT_EACH)),
             "snapshot_pause": uvloop.run(pause(folder / "pause", resting)),

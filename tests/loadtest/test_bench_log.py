@@ -21,11 +21,13 @@ def test_the_object_has_every_ratio_and_its_figures(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(bench_log, "LATENCY_COMMANDS", 20)
     monkeypatch.setattr(bench_log, "SNAPSHOT_EACH", 4_000)
 
-    found = measure(tmp_path / "data", commands=20_000, recovered=10_000, resting=3_000, rounds=1)
+    sizes = {"commands": 20_000, "replayed": 5_000, "recovered": 10_000, "resting": 3_000}
+    found = measure(tmp_path / "data", **sizes, rounds=1)
 
     assert found["ratios"].keys() == found["marks"].keys() == bench_log.MARKS.keys()
     assert all(ratio > 0 for ratio in found["ratios"].values())
     assert found["figures"]["snapshot_pause"]["resting_orders"] == 3_000
+    assert found["figures"]["replay"]["commands"] > 5_000, "the set-up is replayed too"
     assert found["figures"]["recovery"]["commands"] == 10_000
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
     assert any("latency_p50" in line and "at most 2.0" in line for line in lines(found))
