@@ -352,3 +352,16 @@ def snapshot(venue: Venue) -> list[bytes]:
     names = [name for name in venue.exchange.state._fields if name not in ("head", "day")]
     arrays = [np.ascontiguousarray(getattr(venue.exchange.state, name)) for name in names]
     return [head.tobytes(), *(array.tobytes() for array in arrays)]
+
+
+def test_lot_that_a_buy_names_is_not_its_own() -> None:
+    """semantics G4: only a sell has goods; a buy that names a lot neither lists nor keeps it."""
+    venue = Venue()
+    buyer = venue.account(1)
+    venue.lot(3, buyer, 2 * STEP_KG)
+
+    events = venue.buy(buyer, LOWER, STEP_KG, lot=3)
+
+    assert events["lot"].tolist() == [0]
+    assert venue.exchange.state.lots["listed"][3] == 0
+    assert venue.cancel(buyer, order_id_of(events))["lot"].tolist() == [0]

@@ -82,6 +82,17 @@ def test_e1_a_halt_out_of_no_cancel_carries_kept_cancels_out(floor: Floor, phase
     assert floor.says(f"phase {phase}") == ["bid canceled 5 disconnected", f"phase {phase}"]
 
 
+def test_e1_a_kept_cancel_ends_nobody_elses_order(floor: Floor) -> None:
+    """semantics E1: what rests beside the condemned order rests on after the uncross."""
+    floor.says("phase auction", "A buy 5 @ 2260 gtc as bid", "B buy 3 @ 2260 gtc as other", "phase no_cancel")
+    floor.says("A block")
+
+    said = floor.says("phase continuous")
+
+    assert [line for line in said if "canceled" in line] == ["bid canceled 5 kill_switch"]
+    assert floor.book() == ["other 3 @ 2260"]
+
+
 VECTORS = [  # semantics E2, price x quantity
     ("202x200 201x200 200x300", "200x100 198x200 197x400", "uncrossed 700 @ 200"),
     ("202x400 201x200", "199x300 198x200", "uncrossed 500 @ 201, buy surplus 100"),
