@@ -19,6 +19,7 @@ REJECTED = int(Event.REJECTED)
 TRADE = int(Event.TRADE)
 CANCELED = int(Event.CANCELED)
 REPEATED = int(Event.REPEATED)
+PICK = int(Command.PICK)
 BY_REFERENCE = int(Flag.BY_REFERENCE)
 DUPLICATE = int(Flag.DUPLICATE)
 NOBODY = -1
@@ -172,7 +173,7 @@ def emit_pair(
 @part
 def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
     """The first outcome of a repeated command, marked as a duplicate (semantics C8)."""
-    day, events = state.day, turn.events
+    commands, day, events = turn.commands, state.day, turn.events
     accepted, told = day["order_id"][entry] != 0, day["reason"][entry]
     n = emit_rejected(state, turn, 0 if accepted else told)
     events["flags"][n] |= DUPLICATE
@@ -184,6 +185,8 @@ def emit_outcome_again(state: State, turn: Turn, entry: int) -> None:
         events["order_id"][n] = day["order_id"][entry]
         events["leaves_kg"][n] = day["leaves"][entry]
         events["cum_kg"][n] = day["cum"][entry]
+        if commands["kind"][turn.at] == PICK:  # that of a bid names a lot, not kilograms; each is filled
+            events["quantity_kg"][n] = day["cum"][entry]
 
 
 @part

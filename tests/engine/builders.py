@@ -139,7 +139,9 @@ class Venue:
             client_order_id_1=word_1,
         )
 
-    def pick(self, account: int, order_id: int, kg: int, *, version: int = 1, key: str = "") -> Records:
+    def pick(
+        self, account: int, order_id: int, kg: int, *, lot: int = 0, version: int = 1, key: str = ""
+    ) -> Records:
         """Pick a listing."""
         self.orders += 1
         word_0, word_1 = client_order_id_words((key or f"p{self.orders}").encode())
@@ -148,6 +150,7 @@ class Venue:
             account=account,
             order_id=order_id,
             quantity_kg=kg,
+            lot=lot,
             listing_version=version,
             client_order_id_0=word_0,
             client_order_id_1=word_1,

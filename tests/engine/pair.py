@@ -128,7 +128,14 @@ FIELDS: dict[Event, dict[str, str]] = {
         "counter_number": "counter_account_sequence",
     },
 }
-DUPLICATE_FIELDS = {"account": "account", "leaves": "leaves_kg", "cum": "cum_kg", "amount": "amount_fen"}
+DUPLICATE_FIELDS = {
+    "account": "account",
+    "price": "price_fen_per_tonne",
+    "quantity": "quantity_kg",
+    "leaves": "leaves_kg",
+    "cum": "cum_kg",
+    "amount": "amount_fen",
+}
 SOUND_EVERY = 4  # commands between two looks of the quick check: it is dear for so small a state
 SAID_FLAGS = 0xFF & ~Flag.BY_REFERENCE
 BY_COMMAND_SEQUENCE = {Event.SESSION_STARTED, Event.SESSION_ENDED, Event.TIMER_SET}

@@ -72,7 +72,7 @@ class ReferenceExchange(Changes):
         else:
             outcome = self.carry_out_pick(ask)
         if not ask["flags"] & Flag.BY_REFERENCE:
-            names = ("kind", "account", "reason", "order", "leaves", "cum", "amount")
+            names = ("kind", "account", "reason", "order", "price", "quantity", "leaves", "cum", "amount")
             self.day[self.key_of(ask)] = ask, {name: outcome[name] for name in names if name in outcome}
 
     _new_order = enter_once

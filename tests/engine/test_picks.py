@@ -125,6 +125,15 @@ def test_c8_a_repeated_pick_returns_its_first_outcome(venue: Venue) -> None:
     assert venue.money(2) == (RICH_FEN - AMOUNT - FEE, 0)
 
 
+def test_c8_a_repeated_pick_of_a_bid_says_the_kilograms_again(venue: Venue) -> None:
+    bid = order_id_of(venue.buy(2, PRICE, COIL_KG, instrument=COIL))
+    first = venue.pick(1, bid, 0, lot=1, key="p")
+
+    again = venue.pick(1, bid, 0, lot=1, key="p")
+
+    assert [int(said["quantity_kg"][0]) for said in (first, again)] == [COIL_KG, COIL_KG]
+
+
 def test_c8_a_repeated_pick_says_the_price_again(venue: Venue) -> None:
     order_id = listing(venue)
     first = venue.pick(2, order_id, COIL_KG, key="p")
