@@ -3,6 +3,10 @@
 -- name: read_cursor
 SELECT sequence, epoch, chain FROM settlement_cursor
 
+-- name: take_cursor
+-- Waits for whoever moves the cursor: a COMMIT that a killed run, or a broken connection, left under way.
+SELECT sequence, epoch, chain FROM settlement_cursor FOR UPDATE
+
 -- name: move_cursor
 -- Compare-and-set, and the batch's row in the same statement: "INSERT 0 1" or somebody else has been here (law 8).
 WITH moved AS (

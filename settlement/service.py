@@ -1,6 +1,7 @@
 """The settlement program: composition of settler, outbox and door, and its life (design 1, 5).
 
-wait for PostgreSQL ─▶ migrate ─▶ door opens ─▶ settler + outbox + furnish, until a signal or a fault
+wait for PostgreSQL ─▶ migrate ─▶ books at rest ─▶ door opens ─▶ settler + outbox + furnish, until a signal
+or a fault
 """
 
 import asyncio
@@ -61,6 +62,7 @@ class Service:
 
     async def serve(self, *, traders: bool) -> None:
         """Serve until canceled. Raises what ends the settler, and OSError for the socket."""
+        await self._books_at_rest()
         await self.door.open(self._location.settlement_requests)
         log.info("ready", requests=str(self._location.settlement_requests))
         try:
@@ -86,6 +88,18 @@ class Service:
                 await migrate(self._dsn)
                 return
             except (DatabaseUnavailableError, DatabaseDown) as error:
+                log.info("waiting for the database", error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _books_at_rest(self) -> None:
+        """Return when nothing that a killed run has sent can be committed any more: what is read or promised
+        before that may be answered by a batch of which nobody here is told.
+        """
+        while True:
+            try:
+                await self._store.position()
+                return
+            except DatabaseDown as error:
                 log.info("waiting for the database", error=str(error))
                 await asyncio.sleep(RETRY_S)
 

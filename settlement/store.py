@@ -2,8 +2,8 @@
 
 Law 8: one transaction per batch: compare-and-set the cursor, which must report exactly one row, COPY the
 rows, move each touched balance once, answer the outbox. Any exception on a connection means that the
-connection is dead and the outcome unknown: it is terminated, and the cursor, read anew, tells how far the
-books are.
+connection is dead and the outcome unknown: it is terminated, and the cursor, read anew behind whatever is
+still being committed, tells how far the books are.
 
     StoreError
     ├── DatabaseDown    no server, or the connection broke: try again (the cursor tells what was committed)
@@ -28,6 +28,8 @@ from settlement.queries import QUERIES
 
 CONNECT_S: Final = 5.0
 COMMAND_S: Final = 30.0
+ABANDONED: Final = "idle_in_transaction_session_timeout"  # of a client whose machine is gone: it holds locks
+ABANDONED_AFTER: Final = "5min"
 OUTBOX_APPLIED: Final = 1
 OUTBOX_REFUSED: Final = 2
 ONE_ROW: Final = "INSERT 0 1"
@@ -70,7 +72,9 @@ class CursorMoved(LedgerFault):
 async def connect(dsn: str) -> Any:
     """A connection to the database. Raises DatabaseDown."""
     try:
-        return await asyncpg.connect(dsn, timeout=CONNECT_S, command_timeout=COMMAND_S)
+        return await asyncpg.connect(
+            dsn, timeout=CONNECT_S, command_timeout=COMMAND_S, server_settings={ABANDONED: ABANDONED_AFTER}
+        )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseDown(f"the database does not answer ({type(error).__name__}: {error})") from error
 
@@ -127,9 +131,11 @@ class Store:
         self._connection = Connection(dsn, dial)
 
     async def position(self) -> Position:
-        """How far the books are complete. Raises DatabaseDown."""
+        """How far the books are complete, once no transaction of an earlier connection can change it any
+        more: a batch moves the cursor first, and who has moved it is waited for. Raises DatabaseDown.
+        """
         async with self._connection.transaction() as connection:
-            row = await connection.fetchrow(QUERIES["read_cursor"])
+            row = await connection.fetchrow(QUERIES["take_cursor"])
             return Position(row["sequence"], row["epoch"], row["chain"])
 
     async def post(self, batch: Batch) -> None:

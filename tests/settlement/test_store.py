@@ -111,6 +111,28 @@ async def test_a_batch_from_another_cursor_is_refused_whole(store: Store, sql: A
     assert await sql.fetchval("SELECT sum(state) FROM outbox") == 0
 
 
+async def test_a_commit_that_is_still_under_way_is_waited_for_before_the_cursor_counts(
+    store: Store, sql: Any
+) -> None:
+    leaving = sql.transaction()
+    await leaving.start()
+    await sql.execute("UPDATE settlement_cursor SET sequence = 7, epoch = 1")
+
+    asked = asyncio.ensure_future(store.position())
+    while not await sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert not asked.done(), "nobody knows yet how far the books are"
+    await leaving.commit()
+
+    assert (await asked)[:2] == (7, 1)
+
+
+async def test_what_a_client_left_open_ends_by_itself(store: Store, sql: Any) -> None:
+    async with store._connection.transaction() as connection:
+        left_open_for = await connection.fetchval("SHOW idle_in_transaction_session_timeout")
+
+    assert left_open_for == "5min"
+
+
 @pytest.mark.parametrize("table", ["money_entry", "goods_entry", "contract_transition", "batch", "contract"])
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "TRUNCATE {}"])
 async def test_nothing_is_deleted_from_the_books(store: Store, sql: Any, table: str, change: str) -> None:

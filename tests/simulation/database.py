@@ -59,7 +59,6 @@ class Database:
     def __init__(self, dice: random.Random, point: Point) -> None:
         self.dice, self.point = dice, point
         self.up = True
-        self.late_commits = 0  # COMMITs that took effect after their client's death
         self.tables: dict[str, dict[Any, Fields]] = {}
         self.connections: dict[DatabaseConnection, None] = {}
         self._writer: Transaction | None = None
@@ -198,7 +197,6 @@ class DatabaseConnection:
 
             def late() -> None:
                 if database.up:
-                    database.late_commits += 1
                     transaction.commit()
                 else:
                     transaction.end()

@@ -44,7 +44,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "settlement": (
         "link.write", "sql.post.commit", "sql.post.committed", "sql.post.committed", "sql.write.commit",
-        "sql.write.committed", "sql.read_cursor", "sql.copy.contract",
+        "sql.write.committed", "sql.take_cursor", "sql.copy.contract",
         "sql.copy.contract_transition", "sql.copy.money_entry", "sql.copy.goods_entry",
         "sql.open_money_accounts", "sql.open_goods_accounts", "sql.move_money_balances",
         "sql.move_goods_balances", "sql.answer_outbox", "sql.move_cursor", "sql.outbox_waiting",

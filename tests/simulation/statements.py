@@ -17,7 +17,7 @@ from tests.simulation.database import Fields, Transaction
 Found = list[Fields]
 
 
-def read_cursor(at: Transaction) -> Found:
+def take_cursor(at: Transaction) -> Found:
     return at.rows("settlement_cursor")
 
 
@@ -291,14 +291,15 @@ def _admitted(at: Transaction, table: str, numbers: list[int] | None) -> Found:
 
 
 READING: Final[tuple[Callable[..., Any], ...]] = (
-    read_cursor, outbox_waiting, outbox_answer, next_member, next_lot, find_member, find_member_by_code,
+    outbox_waiting, outbox_answer, next_member, next_lot, find_member, find_member_by_code,
     find_keys, keys_of_member, find_lot_by_receipt, find_lot_by_piece, find_bank_order, members, lots,
     find_bust, next_bust, contract_terms, contracts_of_everybody,
 )  # fmt: skip
 CHANGING: Final[tuple[Callable[..., Any], ...]] = (
-    move_cursor, open_money_accounts, open_goods_accounts, move_money_balances, move_goods_balances,
-    answer_outbox, refuse_members, refuse_lots, refuse_busts, last_outbox_number, next_outbox_number,
-    add_outbox, add_member, add_key, add_lot, add_bank_order, bust_contracts, add_bust, decide_bust,
+    take_cursor, move_cursor, open_money_accounts, open_goods_accounts, move_money_balances,
+    move_goods_balances, answer_outbox, refuse_members, refuse_lots, refuse_busts, last_outbox_number,
+    next_outbox_number, add_outbox, add_member, add_key, add_lot, add_bank_order, bust_contracts,
+    add_bust, decide_bust,
 )  # fmt: skip
 STATEMENTS: Final = {function.__name__: function for function in (*READING, *CHANGING)}
 WRITING: Final = frozenset(function.__name__ for function in CHANGING)
