@@ -26,7 +26,7 @@ from tests.simulation.contracts import Contracts
 from tests.simulation.days import REFERENCE, Days, Key, by_day, key_of
 from tests.simulation.disk import Entries, Inode, SimulatedDisk, SimulatedFolder
 from tests.simulation.lives import Lives
-from tests.simulation.outcomes import MARKET, Acknowledgement, outcome, same
+from tests.simulation.outcomes import MARKET, Acknowledgement, outcome
 from tests.simulation.process import Process
 from tests.simulation.programs import CAPACITY
 from tests.simulation.report import Violation
@@ -239,18 +239,18 @@ class Auditor:
         if told.kind in (Event.CANCELED, Event.REPLACED) or not told.key or told.key.startswith(REFERENCE):
             return
         before = self._told.setdefault(self._place(told), told.outcome)
-        if not same(before, told.outcome):
+        if before != told.outcome:
             text = f"{told.key} of {told.account} was {before}, its repeat {told.outcome}"
             raise Violation("double", text)
 
     def _compare(self, told: Acknowledgement, row: Any) -> None:
         place, found = (int(row["account"]), Event(int(row["kind"]))), outcome(row)
-        if place != (told.account, told.kind) or not same(found, told.outcome):
+        if place != (told.account, told.kind) or found != told.outcome:
             raise Violation("loss", f"command {told.sequence} is {place} {found}, acknowledged as {told}")
         if told.kind is not Event.ACCEPTED:
             return
         executed = self._executed.get(self._place(told))
-        if executed is None or not same(executed, told.outcome):
+        if executed != told.outcome:
             raise Violation("double", f"{told.key}: executed as {executed} on its day, told {told.outcome}")
 
     def all_events(self) -> Records | None:
@@ -339,7 +339,7 @@ def check_expiries(commands: Records, events: Records, exchange: Exchange) -> in
     others = commands[commands["kind"] != Command.EXPIRE]
     gtd = commands[commands["time_in_force"] == TimeInForce.GTD]
     due_ns = dict(zip(gtd["sequence"].tolist(), gtd["due_ns"].tolist(), strict=True))
-    canceled, traded = events["kind"] == Event.CANCELED, events["kind"] == Event.TRADE
+    canceled, met = events["kind"] == Event.CANCELED, np.isin(events["kind"], (Event.TRADE, Event.PREVENTED))
     entered = (events["kind"] == Event.ACCEPTED) & (events["flags"] & Flag.DUPLICATE == 0)
     for row in orders[entered & (orders["leaves_kg"] > 0)]:
         sequence, order_id = int(row["sequence"]), int(row["order_id"])
@@ -347,7 +347,7 @@ def check_expiries(commands: Records, events: Records, exchange: Exchange) -> in
             continue
         later = others["sequence"][others["time_ns"] >= due_ns[sequence]]
         own = canceled & (orders["order_id"] == order_id)
-        own |= traded & ((trades["order_id"] == order_id) | (trades["counter_order_id"] == order_id))
+        own |= met & ((trades["order_id"] == order_id) | (trades["counter_order_id"] == order_id))
         lives = bool((exchange.state.nodes["id"] == order_id).any())
         last = end if lives else int(events["sequence"][own].max())
         if len(later) and last >= later[0]:

@@ -18,7 +18,7 @@ import numpy as np
 from engine.frames import LINK_SHIFT, LinkDownError
 from engine.link import CommandLink, EventLink
 from engine.records import ORDER, Records, commands_of, joined, select
-from engine.vocabulary import Command, Event, Flag, Reason, Scope, Side, TimeInForce
+from engine.vocabulary import Command, Event, Flag, Reason, Scope, SelfTrade, Side, TimeInForce
 from tests.simulation.clients import PAUSE_S, REPEAT_SHARE, RETRY_S, Client
 from tests.simulation.days import REFERENCE, Key
 from tests.simulation.line import ANSWER_S
@@ -165,6 +165,7 @@ class BinaryTrader(Client):
             "price_fen_per_tonne": self.dice.randrange(*PRICES, TICK),
             "quantity_kg": self.dice.randrange(1, 6) * STEP_KG,
             "lot": int(self.dice.choice(lots)) if sell else 0,
+            "self_trade_mode": self.dice.choice(tuple(SelfTrade)),
         }
         return row | ({"due_ns": self.world.clock.now_ns() + LIVES_NS} if tif is TimeInForce.GTD else {})
 

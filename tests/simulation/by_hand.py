@@ -50,6 +50,18 @@ def first_failure(reports: Iterable[Report]) -> dict[str, Any] | None:
     return failure
 
 
+def change_commands(patch: pytest.MonkeyPatch, change: Callable[[Records], None]) -> None:
+    """The core judges other commands than the log has, in the engine as in every replay."""
+    whole = Exchange.apply
+
+    def apply(self: Exchange, commands: Records, buffer: int = 0) -> Records:
+        changed = commands.copy()
+        change(changed)
+        return whole(self, changed, buffer)
+
+    patch.setattr(Exchange, "apply", apply)
+
+
 def before_each_command(patch: pytest.MonkeyPatch, change: Callable[[State], None]) -> None:
     """`change` sees the state before each command, in the engine as in every replay."""
     whole = Exchange.apply

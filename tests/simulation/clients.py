@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PAUSE_S: Final = (0.001, 0.25)
 RETRY_S: Final = (0.05, 0.4)
 BURST_MAX: Final = 4
-COIL_KG: Final = 27_850
 REPEAT_SHARE: Final = 0.12
 CANCEL_SHARE: Final = 0.14
 REPLACE_SHARE: Final = 0.14
@@ -284,8 +283,15 @@ class Trader(Client):
         if not others:
             return None
         row, key = self.dice.choice(others), self._key()
-        fields = {"order_id": row["order_id"], "version": row["version"], "quantity": row["leaves"]}
-        return Request("pick", fields | {"client_order_id": key}, key)
+        coils = [lot for code, lot, _ in self.lots if code == COIL]
+        if row["side"] == "buy":
+            if not coils:
+                return None
+            wanted = {"lot": self.dice.choice(coils)}
+        else:
+            wanted = {"quantity": wishes.part(self.dice, kg_of(row["minimum"]), kg_of(row["leaves"]))}
+        fields = {"order_id": row["order_id"], "version": row["version"], "client_order_id": key}
+        return Request("pick", fields | wanted, key)
 
     def options(self) -> dict[str, Any]:
         """Most orders are to stay, so that there is something to trade with."""

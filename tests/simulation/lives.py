@@ -3,12 +3,12 @@
     commands ─▶ what an order is: side, limit, stop, slice        ┐
     events   ─▶ what becomes of it: fills, slices, changes, end   ┴▶ what the exchange must hold now
 
-Law: at every moment quantity = cum + leaves + canceled, whoever changes an order and however often; who is
-first in line trades first, and never beyond a limit (semantics A1-A3, B4, B8, C1, C2, E2, E3).
+Law: at every moment quantity = cum + leaves + canceled + prevented, whoever changes an order and however
+often; who is first in line trades first, never beyond a limit, and never with its own group (semantics A1-A3,
+B3-B8, C1, C2, D1, D2, E2, E3, F2).
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,63 +16,24 @@ import numpy as np
 from engine.exchange import Exchange
 from engine.records import ORDER, TRADE, Records
 from engine.vocabulary import (
-    PRICE_MAX_FEN_PER_TONNE,
     Command,
     Event,
     Flag,
     OrderType,
     Phase,
+    Reason,
+    SelfTrade,
     Side,
     TimeInForce,
 )
 from tests.simulation.auction import Call, best_call
+from tests.simulation.life import IMMEDIATE, PRICED_BY_OTHERS, STOPS, WITHOUT_LIMIT, Life, entered
+from tests.simulation.meetings import Groups
 from tests.simulation.programs import REBAR
 from tests.simulation.report import Violation
 from tests.simulation.shown import NUMBERS
 
 BOOK: Final = NUMBERS[REBAR]
-STOPS: Final = (OrderType.STOP, OrderType.STOP_LIMIT)
-WITHOUT_LIMIT: Final = (OrderType.MARKET, OrderType.STOP)  # they never rest
-IMMEDIATE: Final = (TimeInForce.IOC, TimeInForce.FOK)
-
-
-@dataclass
-class Life:
-    """One order that lives."""
-
-    order_id: int
-    account: int
-    instrument: int
-    side: Side
-    kind: OrderType
-    force: TimeInForce
-    limit: int  # fen per tonne; of an order without one the worst that it may get
-    stop: int  # fen per tonne; 0: none
-    slice_kg: int  # 0: it shows all
-    lot: int
-    quantity: int
-    leaves: int
-    place: int  # who has the lower one came first
-    cum: int = 0
-    shown: int = 0
-    waits: bool = False  # a stop that nothing has reached yet
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Better price first, then the earlier place."""
-        return (-self.limit if self.side is Side.BUY else self.limit), self.place
-
-    def allows(self, price: int) -> bool:
-        """Whether it may trade at a price."""
-        return price <= self.limit if self.side is Side.BUY else price >= self.limit
-
-    def reached(self, last: int) -> bool:
-        """Whether the last price triggers it."""
-        return bool(last) and (last >= self.stop if self.side is Side.BUY else last <= self.stop)
-
-    def show(self) -> None:
-        """Show the next slice, or all."""
-        self.shown = min(self.slice_kg or self.leaves, self.leaves)
 
 
 class Lives:
@@ -87,10 +48,13 @@ class Lives:
         self._incoming: Life | None = None  # who has not come to rest yet
         self._stated: list[tuple[Any, Life]] = []  # outcomes that stand in an acknowledgement, to be compared
         self._call: Call | None = None  # what is left to trade of the auction at hand
+        self._groups = Groups()
+        self._prevented: Life | None = None  # who was canceled last because it met its own group
 
     def note(self, command: Any, events: Records) -> None:
         """Take note of one command and its events. Raises Violation."""
-        self._incoming, self._call = None, None
+        self._incoming, self._call, self._prevented = None, None, None
+        self._groups.note(command)
         orders, trades = events.view(ORDER), events.view(TRADE)
         for at, kind in enumerate(events["kind"].tolist()):
             row = trades[at] if kind in (Event.TRADE, Event.PREVENTED) else orders[at]
@@ -121,9 +85,9 @@ class Lives:
                 self._call is None or self._call.kg == 0, row, "the uncross traded less than it said"
             )
         elif kind is Event.PREVENTED:
-            raise Violation(
-                "orders", f"nobody here is of a company group, and command {row['sequence']} prevents"
-            )
+            self._prevent(row)
+        elif kind is Event.REJECTED and int(command["kind"]) == Command.NEW_ORDER:
+            self._refuse(command, row)
 
     def _expect(self, holds: bool, row: Any, text: str) -> None:
         """Raise Violation unless it holds."""
@@ -141,35 +105,31 @@ class Lives:
         return self._places
 
     def _enter(self, command: Any, row: Any) -> None:
+        life = entered(command, row, self._next_place())
         picks = int(command["kind"]) == Command.PICK
-        life = Life(
-            order_id=int(row["order_id"]),
-            account=int(command["account"]),
-            instrument=int(row["instrument"]),
-            side=Side(int(row["side"] if picks else command["side"])),
-            kind=OrderType(int(command["order_type"])),
-            force=TimeInForce(int(command["time_in_force"])),
-            limit=self._limit(command, row),
-            stop=0 if picks else int(command["stop_fen_per_tonne"]),
-            slice_kg=0 if picks else int(command["display_quantity_kg"]),
-            lot=int(row["lot"]),
-            quantity=int(command["quantity_kg"]),
-            leaves=int(command["quantity_kg"]),
-            place=self._next_place(),
-        )
         named = picks or life.kind in WITHOUT_LIMIT or int(row["price_fen_per_tonne"]) == life.limit
         self._expect(named and life.quantity == int(row["quantity_kg"]), row, "not what was asked")
         self._expect(picks or life.lot == int(command["lot"]), row, "another lot than was asked")
+        if life.kind is OrderType.MARKET_TO_LIMIT:
+            best = self._first(Side(1 - life.side))
+            self._expect(
+                best is not None and best.limit == life.limit, row, f"the best price is that of {best}"
+            )
         self.living[life.order_id] = life
         self._come(life, row)
 
-    @staticmethod
-    def _limit(command: Any, row: Any) -> int:
-        """Its limit; of a market order the collar that it was told, of a stop none."""
-        if int(command["order_type"]) == OrderType.STOP:
-            return PRICE_MAX_FEN_PER_TONNE if int(command["side"]) == Side.BUY else 0
-        told = int(command["kind"]) == Command.PICK or int(command["order_type"]) == OrderType.MARKET
-        return int((row if told else command)["price_fen_per_tonne"])
+    def _refuse(self, command: Any, row: Any) -> None:
+        """What a refusal says of the other side is so (semantics B3, B7)."""
+        side, reason = int(command["side"]), int(row["reason"])
+        if row["flags"] & Flag.DUPLICATE or reason not in (Reason.POST_ONLY_WOULD_TRADE, Reason.NO_LIQUIDITY):
+            return
+        best, price = self._first(Side(1 - side)), int(command["price_fen_per_tonne"])
+        if reason == Reason.NO_LIQUIDITY:
+            self._expect(best is None, row, f"{best} is there")
+            return
+        crosses = best is not None and (best.limit <= price if side == Side.BUY else best.limit >= price)
+        self._expect(crosses, row, f"it would not trade with {best}")
+        self._counts["post-only orders refused"] += 1
 
     def _come(self, life: Life, row: Any) -> None:
         """An order comes to the book, or waits for its stop price."""
@@ -236,19 +196,54 @@ class Lives:
                 life.show()
             if life.leaves == 0:
                 del self.living[life.order_id]
-            if life.kind is OrderType.MARKET:
-                self._counts["market orders filled"] += 1
+            if life.kind in PRICED_BY_OTHERS:
+                self._counts[f"{life.kind.name.lower()} orders filled"] += 1
         self._last[one.instrument] = price
 
     def _trade_at_rest(self, one: Life, other: Life, price: int, kg: int, row: Any) -> None:
-        """An incoming order meets the first in line of the other side (semantics A1, A2)."""
-        self._expect(one is self._incoming, row, f"{one} did not come in")
+        """An incoming order meets the first in line of the other side (semantics A1, A2, B7, D1)."""
+        self._expect(one is self._incoming and not one.post_only, row, f"{one} did not come in to trade")
         self._expect(price == other.limit, row, f"not at the price of who rested: {other}")
+        self._expect(not self._groups.forbid(one, other), row, f"{one} and {other} are of one group")
         if one.instrument == BOOK:
             self._expect(other is self._first(other.side), row, f"{other} is not the first in line")
             self._expect(kg == min(one.leaves, other.shown), row, f"{one} meets {other}")
             self._counts["trades with icebergs"] += bool(other.slice_kg)
+        else:
+            self._pick(other, kg, row)
         other.shown -= kg
+
+    def _pick(self, listing: Life, kg: int, row: Any) -> None:
+        """A sell goes whole or in parts that suit the seller, a bid takes a lot that suits it (F2)."""
+        least, left = listing.minimum or listing.leaves, listing.leaves - kg
+        fits = least <= kg <= listing.leaves and (listing.side is Side.BUY or left == 0 or left >= least)
+        self._expect(fits, row, f"{kg} kg do not suit {listing}")
+        self._counts["bids picked"] += listing.side is Side.BUY
+        self._counts["listings picked in part"] += listing.side is Side.SELL and left > 0
+
+    def _prevent(self, row: Any) -> None:
+        """Two orders of one group lose the same kilograms instead of trading, hidden ones first (semantics
+        D1).
+        """
+        one, other, kg = self._of(row), self._of(row, "counter_order_id"), int(row["quantity_kg"])
+        self._expect(
+            one is self._incoming and one.mode is SelfTrade.DECREMENT, row, f"{one} asked for no such"
+        )
+        self._expect(self._would_meet(one) is other, row, f"{other} is not whom it would meet")
+        self._expect(self._groups.forbid(one, other), row, f"{one} and {other} are of two groups")
+        self._expect(kg == min(one.leaves, other.leaves), row, f"{one} meets {other}")
+        other.shown -= kg - min(kg, other.leaves - other.shown)
+        for life, leaves in ((one, row["leaves_kg"]), (other, row["counter_leaves_kg"])):
+            life.leaves -= kg
+            self._expect(life.leaves == int(leaves), row, f"{life} has {leaves} kg left")
+            if life.leaves == 0:
+                del self.living[life.order_id]
+        self._counts["orders decremented"] += 1
+
+    def _would_meet(self, life: Life) -> Life | None:
+        """The first in line of the other side, if the order's limit allows its price."""
+        other = self._first(Side(1 - life.side))
+        return other if other is not None and life.allows(other.limit) else None
 
     def _trade_in_auction(self, one: Life, other: Life, price: int, kg: int, row: Any) -> None:
         """Both sides stand in line, and the price is the auction's (semantics E3)."""
@@ -261,6 +256,8 @@ class Lives:
         assert call is not None
         self._expect(kg == min(one.leaves, other.leaves, call.kg), row, f"{one} meets {other}")
         self._call = call._replace(kg=call.kg - kg)
+        own = self._groups.own(one.account, other.account)
+        self._expect(bool(row["flags"] & Flag.SELF_TRADE) == own, row, "a trade within a group is flagged")
         self._counts["trades in auctions"] += 1
 
     def _end(self, row: Any) -> None:
@@ -268,8 +265,38 @@ class Lives:
         life = self._of(row)
         told = int(row["quantity_kg"]), int(row["leaves_kg"]), int(row["cum_kg"])
         self._expect(told == (life.leaves, 0, life.cum), row, f"{life} was to end")
+        self._check_end(life, Reason(int(row["reason"])), row)
         life.leaves = 0
         del self.living[life.order_id]
+
+    def _check_end(self, life: Life, reason: Reason, row: Any) -> None:
+        """The reason is so, as far as the other side of the book says (semantics B2, B5, B6, D1)."""
+        if reason is Reason.SELF_TRADE_PREVENTION:
+            self._check_prevented(life, row)
+        elif reason is Reason.NOT_FEASIBLE:
+            wanted = life.leaves if life.force is TimeInForce.FOK else life.minimum
+            there = self._groups.fillable(life, self._line(Side(1 - life.side)), wanted)
+            self._expect(
+                life.cum == 0 and there < wanted, row, f"{there} of {wanted} kg are there for {life}"
+            )
+            self._counts["orders not feasible"] += 1
+        elif reason in (Reason.IOC_REMAINDER, Reason.NO_LIQUIDITY):
+            self._expect(self._would_meet(life) is None, row, f"{life} could trade on")
+
+    def _check_prevented(self, life: Life, row: Any) -> None:
+        """Who came in ends, or whom it met, or both (semantics D1)."""
+        incoming = self._incoming
+        assert incoming is not None, "only who comes in meets somebody"
+        if life is incoming:
+            met = self._would_meet(life) if life.mode is SelfTrade.CANCEL_NEWEST else self._prevented
+            modes = SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH
+        else:
+            met = self._prevented = self._would_meet(incoming)
+            modes = SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH
+            self._expect(life is met, row, f"{met} is whom {incoming} meets")
+        forbidden = met is not None and self._groups.forbid(incoming, met)
+        self._expect(forbidden and incoming.mode in modes, row, f"{incoming} met {met}")
+        self._counts[f"orders ended by {incoming.mode.name.lower()}"] += 1
 
     def _refresh(self, row: Any) -> None:
         """An iceberg's next slice takes a new place (semantics B8)."""
@@ -312,6 +339,10 @@ class Lives:
         for row, life in self._stated:
             told = int(row["leaves_kg"]), int(row["cum_kg"])
             self._expect(told == (life.leaves, life.cum), row, f"{life} was acknowledged otherwise")
+            at_once = life.quantity if life.force is TimeInForce.FOK else life.minimum
+            if life.force in IMMEDIATE and life.cum:
+                self._expect(life.cum >= at_once, row, f"{life} got less than it wanted at once")
+                self._counts["orders filled at once or not at all"] += at_once > 0
         self._stated.clear()
 
     def _come_to_rest(self) -> None:

@@ -8,17 +8,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tests.simulation.clients import COIL_KG, REPEAT_SHARE, Client, Request, public_key
+from tests.simulation.clients import REPEAT_SHARE, Client, Request, public_key
 from tests.simulation.outcomes import MARKET, Acknowledgement
 from tests.simulation.programs import COIL, REBAR
 from tests.simulation.report import Violation
 from tests.simulation.reversals import Reversals
-from tests.simulation.wishes import STEP_KG, money, tonnes
+from tests.simulation.wishes import COIL_KG, STEP_KG, money, tonnes
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LANES: Final = 3
+GROUP_SHARE: Final = 0.2  # of the traders that belong to another's company group
 MOVEMENT_S: Final = (0.005, 0.3)
 DAYS: Final = (0, 1, 1, 2)  # that a seed may turn
 DAY_S: Final = (0.1, 0.6)  # before a day is closed
@@ -112,14 +113,20 @@ class Operator(Client):
             await self.dice.choice((self._pay, self._take_out, self._register))(trader)
 
     async def _admit(self, trader: Member) -> None:
-        trader.account = await self._add(trader.name, ["read", "trade"])
+        trader.account = await self._add(trader.name, ["read", "trade"], self._group())
         await self._pay(trader)
         for code in (REBAR, REBAR, COIL):
             await self._register(trader, code)
 
-    async def _add(self, name: str, scopes: list[str]) -> int:
+    def _group(self) -> int:
+        """The company group of who is admitted next: now and then that of a trader who came before."""
+        admitted = [trader.account for trader in self._traders if trader.account]
+        return self.dice.choice(admitted) if admitted and self.dice.random() < GROUP_SHARE else 0
+
+    async def _add(self, name: str, scopes: list[str], group: int = 0) -> int:
         key = {"public_key": public_key(name), "scopes": scopes}
-        answer = await self.settle(Request("add_member", {"code": name, "name": name.title(), "keys": [key]}))
+        fields = {"code": name, "name": name.title(), "group": group, "keys": [key]}
+        answer = await self.settle(Request("add_member", fields))
         account: int = answer["member"]
         return account
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 from engine.vocabulary import Event, Flag, Reason, wire_name
 
 OUTCOME: Final = ("order_id", "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg", "amount_fen")
-PRICE: Final = OUTCOME.index("price_fen_per_tonne")
 REPLACED: Final = (
     "order_id", "listing_version", "price_fen_per_tonne", "quantity_kg", "leaves_kg", "cum_kg",
 )  # fmt: skip
@@ -38,12 +37,3 @@ def outcome(row: Any) -> tuple[Any, ...]:
     if kind is Event.REJECTED:
         return (wire_name(Reason(int(row["reason"]))),)
     return (kind,)
-
-
-def same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two outcomes agree. The repeat of a pick does not say its price (0): the core keeps no room
-    for it in the day's table, see tests/engine/test_picks.py.
-    """
-    if len(one) == len(other) == len(OUTCOME) and 0 in (one[PRICE], other[PRICE]):
-        return one[:PRICE] + one[PRICE + 1 :] == other[:PRICE] + other[PRICE + 1 :]
-    return one == other

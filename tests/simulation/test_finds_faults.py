@@ -24,6 +24,7 @@ from tests.simulation.by_hand import Fault, all_found, found_by
 from tests.simulation.disk import SimulatedFile
 from tests.simulation.faults import Strike
 from tests.simulation.programs import NO_SNAPSHOTS
+from tests.simulation.statements import WRITING
 from tests.simulation.world import Stage, simulate
 
 
@@ -202,6 +203,23 @@ def test_block_that_counts_before_it_is_synced_is_found(monkeypatch: pytest.Monk
 
     assert sound == [[]] * 12
     assert found["law"] == "loss"
+
+
+@pytest.mark.slow
+def test_cursor_that_does_not_wait_for_a_commit_under_way_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    strikes = [Strike("settlement", step, "kill") for step in range(70, 80)]
+    monkeypatch.setattr("tests.simulation.database.LATE_COMMIT_SHARE", 1)
+    monkeypatch.setattr("tests.simulation.database.LATE_COMMIT_S", 2.0)
+    with Stage() as folder:
+        sound = [simulate(3, folder, strike=strike, requests=1) for strike in strikes]
+    monkeypatch.setattr("tests.simulation.statements.WRITING", WRITING - {"take_cursor"})
+
+    found = found_by(strikes, 3, requests=1)
+
+    assert any(report.crashes["sql.post.commit"] for report in sound)
+    assert [failure for report in sound for failure in report.failures] == []
+    assert found["law"] == "program", found
+    assert "CursorMoved" in found["message"]
 
 
 @pytest.mark.slow

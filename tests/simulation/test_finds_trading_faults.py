@@ -1,4 +1,4 @@
-"""The simulator can fail, third part: auctions, busts, icebergs, stops and replacements."""
+"""The simulator can fail, third part: auctions, busts, icebergs, stops, replacements, company groups."""
 
 from typing import Any
 
@@ -10,13 +10,14 @@ import settlement.busts
 from engine.core.layout import State
 from engine.records import Records, select
 from engine.snapshot import Snapshots
-from engine.vocabulary import Flag, OrderType, Side
+from engine.vocabulary import Command, Flag, OrderType, Side, TimeInForce
 from gateway.answers import OrderReplaced
 from settlement.fills import Fills, Terms
 from settlement.ledger import Entries, Posting
-from tests.simulation.by_hand import Fault, all_found, before_each_command, found_by
+from tests.simulation.by_hand import Fault, all_found, before_each_command, change_commands, found_by
 from tests.simulation.faults import Strike
 
+NOBODYS = -1  # a group that prevents nothing
 FAR_FEN: dict[int, int] = {Side.BUY: 99_999_900, Side.SELL: 100}  # a stop price that nothing reaches
 
 
@@ -75,6 +76,20 @@ def let_stops_wait_for_ever(patch: pytest.MonkeyPatch) -> None:
     before_each_command(patch, move_away)
 
 
+def forget_the_company_groups(patch: pytest.MonkeyPatch) -> None:
+    def forget(commands: Records) -> None:
+        commands["group"][commands["kind"] == Command.OPEN_ACCOUNT] = NOBODYS
+
+    change_commands(patch, forget)
+
+
+def fill_a_part_of_what_wants_all_or_nothing(patch: pytest.MonkeyPatch) -> None:
+    def in_part(commands: Records) -> None:
+        commands["time_in_force"][commands["time_in_force"] == TimeInForce.FOK] = TimeInForce.IOC
+
+    change_commands(patch, in_part)
+
+
 def answer_a_replace_with_what_was_asked(patch: pytest.MonkeyPatch) -> None:
     respond = gateway.trading._response
 
@@ -95,6 +110,8 @@ FAULTS: tuple[Fault, ...] = (
     (forget_the_last_price, range(40), {"orders"}),
     (let_stops_wait_for_ever, range(40), {"orders"}),
     (answer_a_replace_with_what_was_asked, range(40), {"loss"}),
+    (forget_the_company_groups, range(40), {"orders"}),
+    (fill_a_part_of_what_wants_all_or_nothing, range(40), {"orders"}),
 )
 
 
@@ -109,6 +126,6 @@ STRIKES = [Strike("engine", step, "kill") for step in range(450, 800, 30)]
 def test_hidden_kilograms_that_a_snapshot_loses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lose_hidden_kilograms_in_a_snapshot(monkeypatch)
 
-    found = found_by(STRIKES, 1)
+    found = found_by(STRIKES, 13)
 
     assert found["law"] == "replay", found

@@ -17,7 +17,10 @@ PRICES: Final = (225_000, 227_000)
 COIL_PRICES: Final = (205_000, 213_000)
 GTD_SHARE: Final = 0.25
 COIL_SHARE: Final = 0.15  # of the orders that list a coil
-SELL_SHARE: Final = 0.5  # of the others
+SELL_SHARES: Final = {COIL: 0.75, REBAR: 0.5}
+PARTS_SHARE: Final = 0.4  # of the coils that may be bought in parts
+COIL_KG: Final = 27_850
+MODES: Final = ("cancel_newest", "cancel_oldest", "cancel_both", "decrement", "allow")
 Fields = dict[str, Any]
 Lot = tuple[str, str, int]  # instrument, lot, kilograms
 
@@ -34,17 +37,38 @@ def money(fen: int) -> str:
 
 def order(dice: Random, lots: list[Lot], soon: Callable[[], str]) -> Fields:
     """A new order: a buy of rebar, or a sell from a lot; one that ends does so at `soon()`."""
-    wanted = COIL if dice.random() < COIL_SHARE else REBAR
-    mine = [lot for lot in lots if lot[0] == wanted]
-    sell = bool(mine) and (wanted == COIL or dice.random() < SELL_SHARE)
-    code, lot, kg = dice.choice(mine) if sell else (REBAR, "", 0)
+    code = COIL if dice.random() < COIL_SHARE else REBAR
+    mine = [lot for lot in lots if lot[0] == code]
+    sell = bool(mine) and dice.random() < SELL_SHARES[code]
+    _, lot, kg = dice.choice(mine) if sell else (code, "", 0)
     fields = {"instrument": code, "side": "sell" if sell else "buy", "lot": lot}
     if code == COIL:
-        fields |= {"quantity": tonnes(kg), "price": price(dice, COIL)}
+        fields |= {"price": price(dice, COIL)} | (offer(dice, kg) if sell else bid(dice))
     else:
         (kind,) = dice.choices(tuple(KINDS), tuple(KINDS.values()))
-        fields |= {"quantity": steps(dice, 1, STEPS_MAX)} | kind(dice)
+        fields |= {"quantity": steps(dice, 1, STEPS_MAX), "self_trade_mode": dice.choice(MODES)} | kind(dice)
     return lasting(dice, soon) | fields
+
+
+def offer(dice: Random, kg: int) -> Fields:
+    """A listed sell of all that a lot has, whole or in parts."""
+    minimum = (
+        {"min_quantity": tonnes(dice.randrange(kg // 4, kg // 2))} if dice.random() < PARTS_SHARE else {}
+    )
+    return {"quantity": tonnes(kg)} | minimum
+
+
+def part(dice: Random, least: int, most: int) -> str:
+    """So much of a listed sell that what it leaves suits the seller too, or all of it."""
+    return tonnes(
+        dice.randrange(least, most - least + 1) if dice.random() < 0.5 and 2 * least <= most else most
+    )
+
+
+def bid(dice: Random) -> Fields:
+    """A listed buy of one coil: exactly as heavy as they are, or up to so heavy."""
+    more = dice.choice((0, 0, 2_000))
+    return {"quantity": tonnes(COIL_KG + more)} | ({"min_quantity": tonnes(COIL_KG - more)} if more else {})
 
 
 def lasting(dice: Random, soon: Callable[[], str]) -> Fields:
@@ -74,6 +98,22 @@ def immediate(dice: Random) -> Fields:
     return {"price": price(dice), "time_in_force": "ioc", "expire_at": ""}
 
 
+def all_or_nothing(dice: Random) -> Fields:
+    """A limit that is filled at once, or not at all."""
+    return {"price": price(dice), "time_in_force": "fok", "expire_at": ""}
+
+
+def at_least(dice: Random) -> Fields:
+    """A limit that gets so much at once, or nothing."""
+    fields = {"min_quantity": steps(dice, 2, 4), "quantity": steps(dice, 4, 2 * STEPS_MAX)}
+    return immediate(dice) | fields
+
+
+def passive(dice: Random) -> Fields:
+    """A limit that only rests."""
+    return {"price": price(dice), "post_only": True}
+
+
 def of_one_phase(dice: Random) -> Fields:
     """A limit for the call auction alone, or for continuous trading alone."""
     force = dice.choice(("at_open", "continuous_only"))
@@ -95,6 +135,11 @@ def market(dice: Random) -> Fields:
     return {"type": "market", "time_in_force": "day", "expire_at": ""}
 
 
+def to_limit(dice: Random) -> Fields:
+    """At the best that others offer, and there with the rest."""
+    return {"type": "market_to_limit"}
+
+
 def stop(dice: Random) -> Fields:
     """Waits for a price, then goes to market."""
     return {"type": "stop", "stop_price": price(dice)}
@@ -108,12 +153,16 @@ def stop_limit(dice: Random) -> Fields:
 
 # Kinds of orders of rebar, and how many of each are wished for among a hundred.
 KINDS: Final[dict[Callable[[Random], Fields], int]] = {
-    plain: 38,
-    iceberg: 20,
-    stop: 10,
-    stop_limit: 10,
-    market: 12,
-    immediate: 6,
+    plain: 30,
+    iceberg: 18,
+    stop: 9,
+    stop_limit: 9,
+    market: 9,
+    to_limit: 4,
+    immediate: 4,
+    all_or_nothing: 5,
+    at_least: 4,
+    passive: 4,
     of_one_phase: 4,
 }
 

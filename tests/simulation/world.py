@@ -25,7 +25,6 @@ import structlog
 
 from engine.command_log import LogError, LogFullError
 from engine.service import Engine
-from settlement.store import CursorMoved
 from tests.simulation import programs
 from tests.simulation.auditor import Auditor, overdue
 from tests.simulation.binary import BinaryTrader
@@ -197,15 +196,12 @@ class World:
             await asyncio.sleep(self.dice.uniform(*RESTART_S))
 
     def _judge_end(self, name: str, error: BaseException | None) -> None:
-        """A program has ended by itself: the engine may when its disk fails, settlement at a moved cursor."""
+        """A program has ended by itself: the engine may when its disk fails."""
         self.note(f"{name} ended: {error!r}")
         if isinstance(error, Violation):
             self.violated(error)
         elif name == "engine" and self.faults.excuse(error):
             self.report.counts["engine ended by a failing disk"] += 1
-        elif name == "settlement" and isinstance(error, CursorMoved) and self.database.late_commits:
-            # The killed run's COMMIT took effect after this one had read the cursor: stop, start anew.
-            self.report.counts["settlement stopped at a moved cursor"] += 1
         else:
             text = "".join(traceback.format_exception(error)) if error else "it returned"
             law = "loss" if isinstance(error, LogError) else "program"  # a log that it refuses is lost
