@@ -1,6 +1,7 @@
 """Recovery: newest sound snapshot and the tail, or the whole log, or a refusal with a name."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ class House:
         self.events = EventLog(folder / "events.log", reserve_bytes=1 << 16)
         self.snapshots = Snapshots(PosixDisk(folder / "snapshots"))
         self.begun: Snapshot | None = None
+        self._stored_at_close: bytes | None = None
 
     def recover(self) -> "House":
         self.begun = recover(self.log, self.exchange, self.events, self.snapshots)
@@ -73,11 +75,15 @@ class House:
         return self.snapshots.take_note(slot)
 
     def close(self) -> "House":
+        self._stored_at_close = self.stored_events()
         self.log.close()
         self.events.close()
         return self
 
     def stored_events(self) -> bytes:
+        """As they were when the house was closed: another may have written into its folder since."""
+        if self._stored_at_close is not None:
+            return self._stored_at_close
         return (self.folder / "events.log").read_bytes()[: self.events.size]
 
     def image(self) -> dict[str, bytes]:
@@ -121,9 +127,9 @@ def test_start_replays_only_what_came_behind_the_newest_snapshot(
 ) -> None:
     judged, apply = list[int](), Exchange.apply
 
-    def counting(exchange: Exchange, batch: Records) -> Records:
+    def counting(exchange: Exchange, batch: Records, buffer: int) -> Records:
         judged.append(len(batch))
-        return apply(exchange, batch)
+        return apply(exchange, batch, buffer)
 
     monkeypatch.setattr(Exchange, "apply", counting)
 
@@ -132,6 +138,22 @@ def test_start_replays_only_what_came_behind_the_newest_snapshot(
     assert begun_at(found) == NEWER
     assert sum(judged) == 10 * BATCH
     check_same(lived, found)
+
+
+def test_events_that_wait_to_be_written_are_not_overwritten(
+    lived: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = EventLog.append
+
+    def slowly(log: EventLog, events: Records) -> None:
+        time.sleep(0.002)
+        append(log, events)
+
+    monkeypatch.setattr(EventLog, "append", slowly)
+    monkeypatch.setattr("engine.recovery.BATCH_COMMANDS", BATCH)
+    shutil.rmtree(lived.folder / "snapshots")
+
+    check_same(lived, again(lived))
 
 
 def test_life_goes_on_after_a_start_from_a_snapshot(lived: House, tmp_path: Path) -> None:
