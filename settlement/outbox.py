@@ -25,6 +25,7 @@ WINDOW_MAX: Final = 256  # commands in flight; the next window waits for the ans
 WAITERS_MAX: Final = 4096
 RETRY_S: Final = 0.2
 RETRY_MAX_S: Final = 1.0
+LOOK_S: Final = 1.0  # between two looks for what was committed unheard: a COMMIT may outlive who sent it
 
 log = structlog.get_logger("outbox")
 
@@ -169,14 +170,16 @@ class Outbox:
     async def _until_answered(
         self, window: Records, refused: asyncio.Event, closed: asyncio.Future[None]
     ) -> None:
-        """Return when it is time to look again: the window is answered, or was empty and there is work.
+        """Return when it is time to look again: the window is answered, or was empty and there is work, or
+        may be.
 
         A command that the engine refused at its door (queue full) was not sequenced: the window is sent
         again.
         """
         last = int(window["outbox"][-1]) if len(window) else 0
         while not closed.done():
-            await _first_of(closed, self._work.wait(), refused.wait())
+            idle = () if len(window) else (asyncio.sleep(LOOK_S),)
+            await _first_of(closed, self._work.wait(), refused.wait(), *idle)
             if refused.is_set():
                 refused.clear()
                 await asyncio.sleep(RETRY_S)

@@ -5,7 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
+from engine.records import commands_of
 from engine.requests import AddMember, Deposit
+from engine.vocabulary import Command
 from settlement.clearing import Batch
 from settlement.register import Refusal
 from settlement.store import DatabaseDown
@@ -71,6 +73,23 @@ async def test_answer_posted_by_a_commit_of_unknown_outcome_does_not_stop_the_ou
         assert [await exchange.member("mill"), await exchange.member("trader")] == [1, 2]
 
     assert len(broken) == 1
+
+
+async def test_what_a_killed_process_committed_late_is_sent_without_anybody_asking(
+    exchange: Exchange, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.outbox.LOOK_S", 0.05)
+    await exchange.member("mill")
+    late = await asyncpg.connect(database)
+    command = commands_of({"kind": Command.OPEN_ACCOUNT, "account": 2, "outbox": 2, "tag": 2})
+
+    async with late.transaction():
+        await late.execute("UPDATE outbox_counter SET number = 2")
+        await late.execute("INSERT INTO outbox (number, command) VALUES (2, $1)", command.tobytes())
+    await late.close()
+
+    assert await exchange.outbox.answer(2, ANSWER_S / 2) is not None
+    assert exchange.engine.sent == [1, 2]
 
 
 async def test_a_frame_that_the_engine_turns_away_is_sent_again(exchange: Exchange) -> None:
