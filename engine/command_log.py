@@ -308,14 +308,14 @@ class CommandLog:
 
     def _place(self, number: int, offset: int) -> None:
         name = segment_name(number)
-        file, size = self._disk.open(name), self._disk.size(name)
+        file, size = self._disk.open(name, reread=False), self._disk.size(name)
         if self._file is not None:
             self._file.close()
         self._file, self._size, self._number, self._offset = file, size, number, offset
 
     def _zero_tail(self, number: int, offset: int) -> None:
         """Overwrite what a torn block may have left behind `offset` of a segment."""
-        file = self._disk.open(segment_name(number))
+        file = self._disk.open(segment_name(number), reread=False)
         try:
             length = min(block_bytes(BLOCK_COMMANDS_MAX), self._disk.size(segment_name(number)) - offset)
             if file.read(offset, length).count(0) != length:

@@ -79,8 +79,10 @@ class Disk(Protocol):
     def size(self, name: str) -> int:
         """Bytes of a file. Raises OSError."""
 
-    def open(self, name: str) -> File:
-        """Open an existing file, to be read from the medium and not from memory. Raises OSError."""
+    def open(self, name: str, *, reread: bool = True) -> File:
+        """Open an existing file, to be read from the medium and not from memory; without `reread`, to be
+        written, into the memory that holds it. Raises OSError.
+        """
 
     def create(self, name: str, size: int) -> None:
         """Make a file of `size` zero bytes, on the medium, whole or not at all. Raises OSError."""
@@ -107,10 +109,11 @@ class Folder(Disk, Protocol):
 class PosixFile:
     """A file of the operating system. Neither write nor sync holds the interpreter's lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reread: bool) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)  # read twice as fast, measured
+        if reread:
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)  # twice as fast, measured
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data` at `offset`. Raises OSError."""
@@ -201,9 +204,9 @@ class PosixDisk:
         """Bytes of a file. Raises OSError."""
         return (self._folder / name).stat().st_size
 
-    def open(self, name: str) -> PosixFile:
-        """Open an existing file. Raises OSError."""
-        return PosixFile(self._folder / name)
+    def open(self, name: str, *, reread: bool = True) -> PosixFile:
+        """Open an existing file, its pages dropped from memory if it is to be reread. Raises OSError."""
+        return PosixFile(self._folder / name, reread)
 
     def create(self, name: str, size: int) -> None:
         """Zero-fill `name`.tmp, sync, rename, sync the folder: fallocate alone would make every later sync

@@ -76,7 +76,7 @@ class MemoryDisk:
     def size(self, name: str) -> int:
         return len(self.files[name].written)
 
-    def open(self, name: str) -> MemoryFile:
+    def open(self, name: str, *, reread: bool = True) -> MemoryFile:
         return self.files[name]
 
     def create(self, name: str, size: int) -> None:

@@ -133,8 +133,8 @@ class SimulatedFolder:
         """Bytes of a file."""
         return len(self.entries.seen[name].seen)
 
-    def open(self, name: str) -> "SimulatedFile":
-        """Open a file."""
+    def open(self, name: str, *, reread: bool = True) -> "SimulatedFile":
+        """Open a file; it has no memory of its own."""
         self.at("disk.open")
         return SimulatedFile(self, self._disk, self.entries.seen[name])
 
