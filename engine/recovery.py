@@ -37,8 +37,9 @@ def recover(
     events of those before them are written. The command log is not changed. Raises LogError, OSError.
     """
     begun = load_newest(snapshots, exchange, events) if snapshots is not None else None
-    batches = ahead(gathered(log.recover(begun.position if begun else None)), READ_BATCHES)
-    for happened in ahead(judged(batches, exchange), EVENT_BUFFERS - 1):  # and one is being written
+    read = gathered(log.recover(begun.position if begun else None))
+    made = EVENT_BUFFERS - 1  # and one is being written
+    for happened in ahead(judged(ahead(read, READ_BATCHES), exchange), made):
         events.append(happened)
     assert exchange.sequence == log.sequence, "the exchange has judged every command of the log"
     if events.former_sequence > log.sequence:

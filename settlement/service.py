@@ -92,15 +92,15 @@ class Service:
                 await asyncio.sleep(RETRY_S)
 
     async def _books_at_rest(self) -> None:
-        """Return when nothing that a killed run has sent can be committed any more: what is read or promised
-        before that may be answered by a batch of which nobody here is told.
+        """Return when no batch that a killed run has sent can be committed any more: what is read or promised
+        before that may be answered by one of which nobody here is told.
         """
         while True:
             try:
                 await self._store.position()
                 return
             except DatabaseDown as error:
-                log.info("waiting for the database", error=str(error))
+                log.info("waiting for the database, or for a transaction left in it", error=str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _furnish(self, traders: bool) -> None:

@@ -126,11 +126,20 @@ async def test_a_commit_that_is_still_under_way_is_waited_for_before_the_cursor_
     assert (await asked)[:2] == (7, 1)
 
 
-async def test_what_a_client_left_open_ends_by_itself(store: Store, sql: Any) -> None:
-    async with store._connection.transaction() as connection:
-        left_open_for = await connection.fetchval("SHOW idle_in_transaction_session_timeout")
+async def test_a_transaction_that_its_client_leaves_open_ends_by_itself(
+    store: Store, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("settlement.store.ABANDONED_AFTER", "200ms")
+    waiting, taken = "SELECT sequence FROM settlement_cursor FOR UPDATE", list[int]()
 
-    assert left_open_for == "5min"
+    async def leave_open() -> None:
+        async with store._connection.transaction() as connection:
+            await connection.execute(waiting)
+            taken.append(await asyncio.wait_for(sql.fetchval(waiting), 10))  # by somebody else
+
+    with pytest.raises(DatabaseDown):
+        await leave_open()
+    assert taken == [0]
 
 
 @pytest.mark.parametrize("table", ["money_entry", "goods_entry", "contract_transition", "batch", "contract"])

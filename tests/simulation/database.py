@@ -2,8 +2,9 @@
 
     connection ─▶ transaction (own writes) ──commit──▶ tables     a crash before it: nothing, behind it: all
 
-Law: what a transaction wrote is seen by others only once it is committed; one transaction writes at a time;
-a primary key stands once. The statements are those of settlement/queries.sql, each as a function of the same
+Law: what a transaction wrote is seen by others only once it is committed; one transaction writes at a time
+(PostgreSQL lets those that lock other rows go on); a primary key stands once. The statements are those of
+settlement/queries.sql, each as a function of the same
 name in statements.py.
 """
 

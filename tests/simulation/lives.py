@@ -109,7 +109,8 @@ class Lives:
         picks = int(command["kind"]) == Command.PICK
         named = picks or life.kind in WITHOUT_LIMIT or int(row["price_fen_per_tonne"]) == life.limit
         self._expect(named and life.quantity == int(row["quantity_kg"]), row, "not what was asked")
-        self._expect(picks or life.lot == int(command["lot"]), row, "another lot than was asked")
+        listed = picks and life.side is Side.BUY  # then the lot is the listing's
+        self._expect(listed or life.lot == int(command["lot"]), row, "another lot than was asked")
         if life.kind is OrderType.MARKET_TO_LIMIT:
             best = self._first(Side(1 - life.side))
             self._expect(
@@ -185,6 +186,8 @@ class Lives:
         self._expect(one.allows(price) and other.allows(price), row, f"beyond a limit: {one}, {other}")
         self._expect(not one.waits and not other.waits, row, f"a stop that waits trades: {one}, {other}")
         self._expect(one.side is not other.side, row, f"both are of one side: {one}, {other}")
+        own = self._groups.own(one.account, other.account)
+        self._expect(bool(row["flags"] & Flag.SELF_TRADE) == own, row, "a trade within a group is flagged")
         if row["flags"] & Flag.IN_AUCTION:
             self._trade_in_auction(one, other, price, kg, row)
         else:
@@ -210,6 +213,7 @@ class Lives:
             self._expect(kg == min(one.leaves, other.shown), row, f"{one} meets {other}")
             self._counts["trades with icebergs"] += bool(other.slice_kg)
         else:
+            self._expect(one.limit == price, row, f"{one} was told another price")
             self._pick(other, kg, row)
         other.shown -= kg
 
@@ -256,8 +260,6 @@ class Lives:
         assert call is not None
         self._expect(kg == min(one.leaves, other.leaves, call.kg), row, f"{one} meets {other}")
         self._call = call._replace(kg=call.kg - kg)
-        own = self._groups.own(one.account, other.account)
-        self._expect(bool(row["flags"] & Flag.SELF_TRADE) == own, row, "a trade within a group is flagged")
         self._counts["trades in auctions"] += 1
 
     def _end(self, row: Any) -> None:
@@ -348,8 +350,11 @@ class Lives:
     def _come_to_rest(self) -> None:
         """Who came in and still lives rests now; not everybody may."""
         life, self._incoming = self._incoming, None
+        met, self._prevented = self._prevented, None
         if life is None or life.order_id not in self.living or life.waits:
             return
+        if met is not None and life.mode is SelfTrade.CANCEL_BOTH:
+            raise Violation("orders", f"{life} lives on, though {met} was canceled because they met")
         if life.force in IMMEDIATE or life.kind in WITHOUT_LIMIT:
             raise Violation("orders", f"{life} may not rest")
         if life.shown == 0:

@@ -10,7 +10,7 @@ import settlement.busts
 from engine.core.layout import State
 from engine.records import Records, select
 from engine.snapshot import Snapshots
-from engine.vocabulary import Command, Flag, OrderType, Side, TimeInForce
+from engine.vocabulary import Command, Flag, OrderType, SelfTrade, Side, TimeInForce
 from gateway.answers import OrderReplaced
 from settlement.fills import Fills, Terms
 from settlement.ledger import Entries, Posting
@@ -83,6 +83,14 @@ def forget_the_company_groups(patch: pytest.MonkeyPatch) -> None:
     change_commands(patch, forget)
 
 
+def cancel_one_where_both_are_to_go(patch: pytest.MonkeyPatch) -> None:
+    def spare(commands: Records) -> None:
+        modes = commands["self_trade_mode"]
+        modes[modes == SelfTrade.CANCEL_BOTH] = SelfTrade.CANCEL_OLDEST
+
+    change_commands(patch, spare)
+
+
 def fill_a_part_of_what_wants_all_or_nothing(patch: pytest.MonkeyPatch) -> None:
     def in_part(commands: Records) -> None:
         commands["time_in_force"][commands["time_in_force"] == TimeInForce.FOK] = TimeInForce.IOC
@@ -111,6 +119,7 @@ FAULTS: tuple[Fault, ...] = (
     (let_stops_wait_for_ever, range(40), {"orders"}),
     (answer_a_replace_with_what_was_asked, range(40), {"loss"}),
     (forget_the_company_groups, range(40), {"orders"}),
+    (cancel_one_where_both_are_to_go, range(5, 45), {"orders"}),
     (fill_a_part_of_what_wants_all_or_nothing, range(40), {"orders"}),
 )
 
