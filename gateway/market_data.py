@@ -160,6 +160,7 @@ class MarketData:
         self._subscribers: dict[Topic, dict[int, Outbox]] = {}  # by id(outbox)
         self._books: dict[int, DepthBook] = {}
         self._asked: set[int] = set()  # a question is under way, or its pause
+        self._outdated: set[int] = set()  # of these, asked before all left: what moved since was not heard
         self._moved: dict[int, int] = {}  # sequence of the last event that the book may not have
         self._published: dict[int, int] = {}  # sequence of the last snapshot state or delta
         self._best: dict[int, tuple[Any, Any]] = {}  # the best levels that were published last
@@ -207,6 +208,7 @@ class MarketData:
         for instrument in [*self._books]:
             self._drop(instrument)
         self._asked.clear()
+        self._outdated.clear()
         self._moved.clear()
         self._recent.clear()
         self._auctions.clear()
@@ -214,8 +216,8 @@ class MarketData:
 
     def load(self, instrument: int, answer: Records) -> None:
         """The LEVEL rows of a QUERY_DEPTH answer are the book now; greet with it, or publish what changed."""
-        if not self._needs_book(instrument):
-            return  # nobody watches any more
+        if not self._needs_book(instrument) or instrument in self._outdated:
+            return  # nobody watches any more, or another one does: `ready` asks again
         levels: Levels = ({}, {})
         sequence, time_ns = 0, 0
         for row in _LEVEL_ROWS(codec.rows_of(answer)):
@@ -245,6 +247,7 @@ class MarketData:
         was dropped with its last subscriber and a new one has come.
         """
         self._asked.discard(instrument)
+        self._outdated.discard(instrument)
         stale = instrument in self._moved or instrument not in self._books
         if stale and self._needs_book(instrument):
             self._fetch(instrument)
@@ -349,6 +352,8 @@ class MarketData:
             self.refresh(topic, outbox)
 
     def _drop(self, instrument: int) -> None:
+        if instrument in self._asked:
+            self._outdated.add(instrument)
         self._books.pop(instrument, None)
         self._moved.pop(instrument, None)
         self._published.pop(instrument, None)

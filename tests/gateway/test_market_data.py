@@ -268,6 +268,24 @@ def test_trades_come_as_they_happen_and_are_repeated_to_newcomers() -> None:
     ]  # fmt: skip
 
 
+def test_answer_that_somebody_asked_for_who_has_left_is_not_shown_to_the_next() -> None:
+    market, leaver = watched(sequence=7)
+    market.happen(rested(8, Side.SELL, 233_000, 5002))
+    asked_at_8 = level(Side.SELL, 233_000, 5002)
+    market.data.leave(leaver.outbox)
+    market.happen(event(9, Event.CANCELED, Side.SELL, 233_000, 5002))  # nobody watches
+
+    comer = Subscriber()
+    market.data.subscribe(DEPTH, comer.outbox)
+    market.answer(8, asked_at_8)
+    shown_too_early = comer.read()
+    market.answer(9)
+
+    assert shown_too_early == []
+    (snapshot,) = comer.read()
+    assert (snapshot["type"], snapshot["sequence"], snapshot["asks"]) == ("snapshot", 9, [])
+
+
 def test_the_last_to_leave_takes_the_book_along() -> None:
     market, subscriber = watched()
 
