@@ -58,8 +58,10 @@ VICTIMS = (*PROGRAMS, "postmaster")
 PAUSE_S = (0.2, 1.0)  # of trading between two kills
 AT_ONCE_SHARE = 0.25  # of the kills follow the last one without any trading
 TRADES_AGAIN_S = 10.0
-LONG_STATEMENT = "SELECT count(*) FROM generate_series(1, 4000000000)"
+# Counted one by one: as a table it would be written to the disk, gigabytes of it when nobody ends the orphan.
+LONG_STATEMENT = "SELECT count(*) FROM (SELECT generate_series(1, 4000000000)) AS number"
 LONG_S = 0.2  # it runs so long before its server dies
+ORPHAN_ENDS = {"statement_timeout": "30s"}
 BUNDLE = Decimal("2.490")
 
 
@@ -246,7 +248,7 @@ async def _until(condition: Callable[[], bool], stopping: asyncio.Event) -> None
 async def _long_statement(location: Location) -> None:
     """A statement that does not end before its server does."""
     with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-        connection = await asyncpg.connect(dsn(location), timeout=1)
+        connection = await asyncpg.connect(dsn(location), timeout=1, server_settings=ORPHAN_ENDS)
         try:
             await connection.execute(LONG_STATEMENT, timeout=2)
         except TimeoutError:
