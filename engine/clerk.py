@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from engine.records import Records
+
+AHEAD_BATCHES: Final = 64  # read and not judged yet: 32 MiB, of batches of 4,096 commands
 
 
 class Job:
@@ -85,17 +87,17 @@ class ThreadClerk:
             loop.call_soon_threadsafe(job.tell)
 
 
-Ahead = Callable[[Iterator[Records], int], Iterator[Records]]
+Ahead = Callable[[Iterator[Records]], Iterator[Records]]
 
 
-def made_ahead(batches: Iterator[Records], count: int) -> Iterator[Records]:
-    """The batches in their order, made by a thread, up to `count` of them before they are asked for. Raises
-    what making raises, behind the batches that came before it.
+def read_ahead(batches: Iterator[Records]) -> Iterator[Records]:
+    """The batches in their order, read by a thread, up to AHEAD_BATCHES before they are asked for. Raises
+    what reading raises, behind the batches that came before it.
     """
-    with ThreadPoolExecutor(1, "ahead") as maker:
-        coming = deque(maker.submit(next, batches, None) for _ in range(count))
+    with ThreadPoolExecutor(1, "reader") as reader:
+        coming = deque(reader.submit(next, batches, None) for _ in range(AHEAD_BATCHES))
         while (batch := coming.popleft().result()) is not None:
-            coming.append(maker.submit(next, batches, None))
+            coming.append(reader.submit(next, batches, None))
             yield batch
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.clerk import Ahead, Beside, Clerk, ThreadClerk, in_a_thread, made_ahead
+from engine.clerk import Ahead, Beside, Clerk, ThreadClerk, in_a_thread, read_ahead
 from engine.clock import Clock, WallClock
 from engine.disk import Folder, PosixDisk
 from engine.forked import Child
@@ -26,7 +26,7 @@ class Machine:
     beside: Beside = in_a_thread
     begin: Begin = Child  # a job on memory as it is now, beside trading
     clerk: Callable[[str], Clerk] = ThreadClerk  # for files, beside the event loop
-    ahead: Ahead = made_ahead  # batches of a recovery, while those before them are worked on
+    ahead: Ahead = read_ahead  # the command log, while it is judged
     now_s: Callable[[], float] = time.monotonic  # of timers; it never falls
 
 

@@ -14,15 +14,14 @@ from typing import Final
 import numpy as np
 import structlog
 
-from engine.clerk import Ahead, made_ahead
+from engine.clerk import Ahead, read_ahead
 from engine.command_log import CommandLog, CorruptLogError, Position
 from engine.event_log import EventLog
-from engine.exchange import EVENT_BUFFERS, Exchange
+from engine.exchange import Exchange
 from engine.records import COMMAND, Records, as_words
 from engine.snapshot import Snapshot, SnapshotError, Snapshots, capacity_of, differing
 
 BATCH_COMMANDS: Final = 4096  # judged in one call; small blocks are gathered
-READ_BATCHES: Final = 64  # read and not judged yet: 32 MiB
 
 
 def recover(
@@ -30,17 +29,15 @@ def recover(
     exchange: Exchange,
     events: EventLog,
     snapshots: Snapshots | None = None,
-    ahead: Ahead = made_ahead,
+    ahead: Ahead = read_ahead,
 ) -> Snapshot | None:
     """Bring an empty exchange to the end of its log, and the event log with it; return the snapshot that it
-    began with, if any. Blocks are read and checked while those before them are judged, and judged while the
-    events of those before them are written. The command log is not changed. Raises LogError, OSError.
+    began with, if any. Blocks are read and checked ahead, while those before them are judged. The command
+    log is not changed. Raises LogError, OSError.
     """
     begun = load_newest(snapshots, exchange, events) if snapshots is not None else None
-    read = gathered(log.recover(begun.position if begun else None))
-    made = EVENT_BUFFERS - 1  # and one is being written
-    for happened in ahead(judged(ahead(read, READ_BATCHES), exchange), made):
-        events.append(happened)
+    for commands in ahead(gathered(log.recover(begun.position if begun else None))):
+        events.append(exchange.apply(commands))
     assert exchange.sequence == log.sequence, "the exchange has judged every command of the log"
     if events.former_sequence > log.sequence:
         raise CorruptLogError(
@@ -101,12 +98,6 @@ def gathered(blocks: Iterable[Records], stops: Iterable[int] = ()) -> Iterator[R
             parts, count = [], 0
     if parts:
         yield _copied(parts, count)
-
-
-def judged(batches: Iterable[Records], exchange: Exchange) -> Iterator[Records]:
-    """The events of each batch, valid until EVENT_BUFFERS more are asked for."""
-    for number, commands in enumerate(batches):
-        yield exchange.apply(commands, number % EVENT_BUFFERS)
 
 
 def _copied(parts: list[Records], count: int) -> Records:

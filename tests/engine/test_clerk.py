@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.clerk import Job, ThreadClerk, made_ahead
+from engine.clerk import AHEAD_BATCHES, Job, ThreadClerk, read_ahead
 from engine.records import Records
 from tests.engine.fakes import deposits
-
-AHEAD = 8
 
 
 async def test_jobs_are_done_in_order_on_another_thread_and_told_on_the_loop() -> None:
@@ -60,35 +58,35 @@ def test_clerk_without_work_closes() -> None:
     ThreadClerk("clerk").close()
 
 
-def test_batches_made_ahead_come_in_order_from_one_other_thread() -> None:
+def test_batches_read_ahead_come_in_order_from_one_other_thread() -> None:
     readers = set[int]()
 
     def read() -> Iterator[Records]:
-        for number in range(3 * AHEAD):
+        for number in range(3 * AHEAD_BATCHES):
             readers.add(threading.get_ident())
             yield deposits(1, 1 + number)
 
-    came = [int(batch["sequence"][0]) for batch in made_ahead(read(), AHEAD)]
+    came = [int(batch["sequence"][0]) for batch in read_ahead(read())]
 
-    assert came == list(range(1, 1 + 3 * AHEAD))
+    assert came == list(range(1, 1 + 3 * AHEAD_BATCHES))
     assert len(readers) == 1
     assert threading.get_ident() not in readers
 
 
-def test_what_making_raises_comes_behind_the_batches_before_it() -> None:
+def test_what_reading_raises_comes_behind_the_batches_before_it() -> None:
     def read() -> Iterator[Records]:
         yield deposits(1)
         yield deposits(1, 2)
         raise OSError(5, "Input/output error")
 
-    batches = made_ahead(read(), AHEAD)
+    batches = read_ahead(read())
 
     assert [int(next(batches)["sequence"][0]) for _ in range(2)] == [1, 2]
     with pytest.raises(OSError, match="Input/output"):
         next(batches)
 
 
-def test_who_makes_ahead_stops_when_nobody_asks_any_more() -> None:
+def test_who_reads_ahead_stops_when_nobody_asks_any_more() -> None:
     read = list[int]()
     threads = threading.active_count()
 
@@ -97,9 +95,9 @@ def test_who_makes_ahead_stops_when_nobody_asks_any_more() -> None:
             read.append(1)
             yield deposits(1)
 
-    batches = made_ahead(endless(), AHEAD)
+    batches = read_ahead(endless())
     next(batches)
     batches.close()  # type: ignore[attr-defined]
 
     assert threading.active_count() == threads
-    assert AHEAD <= len(read) <= AHEAD + 1
+    assert AHEAD_BATCHES <= len(read) <= AHEAD_BATCHES + 1

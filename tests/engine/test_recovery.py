@@ -1,7 +1,6 @@
 """Recovery: newest sound snapshot and the tail, or the whole log, or a refusal with a name."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -127,9 +126,9 @@ def test_start_replays_only_what_came_behind_the_newest_snapshot(
 ) -> None:
     judged, apply = list[int](), Exchange.apply
 
-    def counting(exchange: Exchange, batch: Records, buffer: int) -> Records:
+    def counting(exchange: Exchange, batch: Records) -> Records:
         judged.append(len(batch))
-        return apply(exchange, batch, buffer)
+        return apply(exchange, batch)
 
     monkeypatch.setattr(Exchange, "apply", counting)
 
@@ -138,22 +137,6 @@ def test_start_replays_only_what_came_behind_the_newest_snapshot(
     assert begun_at(found) == NEWER
     assert sum(judged) == 10 * BATCH
     check_same(lived, found)
-
-
-def test_events_that_wait_to_be_written_are_not_overwritten(
-    lived: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    append = EventLog.append
-
-    def slowly(log: EventLog, events: Records) -> None:
-        time.sleep(0.002)
-        append(log, events)
-
-    monkeypatch.setattr(EventLog, "append", slowly)
-    monkeypatch.setattr("engine.recovery.BATCH_COMMANDS", BATCH)
-    shutil.rmtree(lived.folder / "snapshots")
-
-    check_same(lived, again(lived))
 
 
 def test_life_goes_on_after_a_start_from_a_snapshot(lived: House, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def engine(world: "World") -> None:
         clock=lambda: world.clock,
         beside=lambda work: Later(loop, world.dice.uniform(*MAKING_S), work),
         clerk=lambda name: SimulatedClerk(loop),
-        ahead=lambda batches, count: batches,  # in turn, so that a seed replays
+        ahead=iter,
         now_s=loop.time,
         begin=lambda job, ended: Snapshot(loop, world.dice.uniform(*MAKING_S), job, ended),
     )
