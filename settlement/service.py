@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -57,12 +58,19 @@ class Service:
 
     async def run(self, *, traders: bool) -> None:
         """Wait for the database, then serve. Raises as `serve` does, and DatabaseError."""
-        await self._prepare()
+        waiting = "waiting for the database"
+        await _patiently(self._prepare, waiting, DatabaseUnavailableError, DatabaseDown)
         await self.serve(traders=traders)
 
     async def serve(self, *, traders: bool) -> None:
-        """Serve until canceled. Raises what ends the settler, and OSError for the socket."""
-        await self._books_at_rest()
+        """Serve until canceled. Raises what ends the settler, and OSError for the socket.
+
+        Nothing is read or promised before the books stand still: a batch that a killed run has sent could
+        answer it when it is committed, and nobody here would be told.
+        """
+        await _patiently(
+            self._store.position, "waiting for the database, or for who still posts", DatabaseDown
+        )
         await self.door.open(self._location.settlement_requests)
         log.info("ready", requests=str(self._location.settlement_requests))
         try:
@@ -76,43 +84,20 @@ class Service:
             await self._store.close()
 
     async def _prepare(self) -> None:
-        """Wait for a database that may be used, and bring its schema to this version."""
-        while True:
-            try:
-                await wait_until_ready(self._dsn, DATABASE_WAIT_S)
-                connection = await connect(self._dsn)
-                try:
-                    await check_server(connection)
-                finally:
-                    await connection.close()
-                await migrate(self._dsn)
-                return
-            except (DatabaseUnavailableError, DatabaseDown) as error:
-                log.info("waiting for the database", error=str(error))
-                await asyncio.sleep(RETRY_S)
-
-    async def _books_at_rest(self) -> None:
-        """Return when no batch that a killed run has sent can be committed any more: what is read or promised
-        before that may be answered by one of which nobody here is told.
-        """
-        while True:
-            try:
-                await self._store.position()
-                return
-            except DatabaseDown as error:
-                log.info("waiting for the database, or for a transaction left in it", error=str(error))
-                await asyncio.sleep(RETRY_S)
+        """See that the database may be used, and bring its schema to this version."""
+        await wait_until_ready(self._dsn, DATABASE_WAIT_S)
+        connection = await connect(self._dsn)
+        try:
+            await check_server(connection)
+        finally:
+            await connection.close()
+        await migrate(self._dsn)
 
     async def _furnish(self, traders: bool) -> None:
         """Give an empty exchange its operator (and traders); tried until it is done."""
-        while True:
-            try:
-                await furnish(self._first, self._location.keys, traders=traders)
-                log.info("furnished", traders=traders)
-                break
-            except (DatabaseDown, Refusal) as error:
-                log.info("furnishing waits", error=str(error))
-                await asyncio.sleep(RETRY_S)
+        work = partial(furnish, self._first, self._location.keys, traders=traders)
+        await _patiently(work, "furnishing waits", DatabaseDown, Refusal)
+        log.info("furnished", traders=traders)
         await asyncio.Event().wait()
 
     async def _posted(self, batch: Batch) -> None:
@@ -141,6 +126,17 @@ class Service:
         if self._events.sequence >= after:  # else the settler refuses it
             self._tell(after)
         return self._events
+
+
+async def _patiently(work: Callable[[], Awaitable[object]], waiting: str, *passing: type[Exception]) -> None:
+    """Do the work; while one of `passing` says that it cannot be done yet, say so and do it again."""
+    while True:
+        try:
+            await work()
+            return
+        except passing as error:
+            log.info(waiting, error=str(error))
+            await asyncio.sleep(RETRY_S)
 
 
 async def _first_fault(*parts: Awaitable[None], name: str) -> None:
