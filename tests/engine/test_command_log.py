@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import google_crc32c
 import numpy as np
@@ -22,6 +23,7 @@ from engine.command_log import (
     block_bytes,
     segment_name,
 )
+from engine.disk import PosixDisk
 from engine.records import RECORD_BYTES, Records
 from tests.engine.fakes import SEGMENT, MemoryDisk, bytes_of, deposits
 
@@ -412,3 +414,21 @@ def test_a_forked_child_keeps_the_block_of_its_moment() -> None:
 
 def test_alignment_is_a_sector_of_every_disk() -> None:
     assert BLOCK_ALIGNMENT == 4096
+
+
+def test_recovery_reads_the_medium_and_a_segment_to_be_written_keeps_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = list[int]()
+    monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: advice.append(arguments[3]))
+    first = CommandLog(PosixDisk(tmp_path), SEGMENT)
+    assert list(first.recover()) == []
+    first.resume(1)
+    first.append(deposits(1))
+    first.close()
+    while_it_was_written, advice[:] = [*advice], []
+
+    assert bytes_of(CommandLog(PosixDisk(tmp_path), SEGMENT).recover()) == deposits(1).tobytes()
+
+    assert while_it_was_written == []
+    assert os.POSIX_FADV_DONTNEED in advice
