@@ -9,7 +9,6 @@ read as if they had stayed.
 """
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -34,16 +33,15 @@ from engine.blocks import (
     segment_name,
     segment_numbers,
 )
-from engine.clerk import Beside, Work, in_a_thread
-from engine.disk import NO_SPACE, Disk, File
+from engine.clerk import Beside, in_a_thread
+from engine.disk import Disk, File
 from engine.records import COMMAND, RECORD_BYTES, Records, aligned_zeros, as_words
+from engine.segments import Segments
 from engine.vocabulary import RECORD_VERSION
 
 SEGMENT_BYTES: Final = 64 << 20
-SEGMENTS_AHEAD: Final = 1  # made while nobody waits: it shares the disk with every sync; a start reads it
 NEARLY_FULL: Final = 0.75  # of a segment without a next one: cancels only
 SCAN_BYTES: Final = 1 << 20  # at a time, behind the last block
-CLOSE_S: Final = 0.2
 RETRY_S: Final = 1.0  # between attempts to make the next segment on a full disk
 
 
@@ -57,16 +55,15 @@ class CommandLog:
         retry_s: float = RETRY_S,
         archive: Disk | None = None,
         *,
+        spares: Disk | None = None,
         beside: Beside = in_a_thread,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at the log on `disk`; nothing is changed before `resume`. Raises CorruptLogError, OSError."""
         self._disk, self._segment_bytes, self._retry_s = disk, segment_bytes, retry_s
-        self._beside, self._now_s = beside, now_s
         self._archive = archive
-        self._first_here, self._first, self._made = segment_numbers(
-            disk, archive
-        )  # segments: of `disk`, of all
+        self._first_here, self._first, made = segment_numbers(disk, archive)  # segments: of `disk`, of all
+        self._segments = Segments(disk, spares, made, segment_bytes, beside, now_s)
         self.position: Position | None = None  # of the last durable block
         self.epoch = 0  # of the last block; after `resume`, of the blocks to come
         self.sequence = 0  # of the last durable command
@@ -78,11 +75,6 @@ class CommandLog:
         self._buffer = aligned_zeros(block_bytes(BLOCK_COMMANDS_MAX), np.dtype(np.uint8))  # of one block
         records: Records = self._buffer[HEADER_BYTES:][: BLOCK_COMMANDS_MAX * RECORD_BYTES].view(COMMAND)
         self._words = as_words(records)  # of its commands
-        self._maker: Work | None = None
-        self._maker_lock = threading.Lock()
-        self._made_at_s = 0.0  # monotonic time of the last attempt
-        self._fault: OSError | None = None  # the next segment could not be made, and not for want of space
-        self.trouble: OSError | None = None  # no space for the next segment
 
     def recover(self, after: Position | None = None, *, beside_engine: bool = False) -> Iterator[Records]:
         """Yield the commands (read-only) of every block in order, of those behind `after` if it is given;
@@ -94,7 +86,7 @@ class CommandLog:
         """
         self._disk.sync_names()
         number, offset = self._behind(after)
-        while number <= self._made:
+        while number <= self._segments.made:
             file, size = self._opened(number)
             try:
                 file.sync()
@@ -116,12 +108,12 @@ class CommandLog:
         self.epoch = epoch
         if self._block == 0:
             self._log = secrets.randbits(64)
-        if self._made == 0:
-            self._make_first()
-        for number in range(self._number, self._made + 1):
+        if self._segments.made == 0:
+            self._segments.make_first()
+        for number in range(self._number, self._segments.made + 1):
             self._zero_tail(number, self._offset if number == self._number else 0)
         self._place(self._number, self._offset)
-        self._prepare_next()
+        self._segments.prepare(self._number + 1)
 
     def append(self, commands: Records) -> None:
         """Write one block and sync it; it is durable when this returns. One call at a time, on whatever
@@ -132,8 +124,8 @@ class CommandLog:
         assert not self._writing, "a write or sync that failed is never tried again"
         assert int(commands["sequence"][0]) == self.sequence + 1, "blocks follow each other"
         self._writing = True
-        if self._fault is not None:
-            raise self._fault
+        if self._segments.fault is not None:
+            raise self._segments.fault
         length = block_bytes(len(commands))
         if self._offset + length > self._size:
             self._roll(length)
@@ -153,39 +145,41 @@ class CommandLog:
             self._first_here = number + 1
         return len(moved)
 
+    @property
+    def trouble(self) -> OSError | None:
+        """Why there was no space for the next segment, when it was last tried."""
+        return self._segments.trouble
+
     def nearly_full(self) -> bool:
         """True when the segment fills up and the disk has no space for the next: cancels only."""
-        no_next = self._made <= self._number and self.trouble is not None
+        no_next = self._segments.made <= self._number and self.trouble is not None
         return no_next and self._offset > NEARLY_FULL * self._size
 
     def has_room(self, commands: int) -> bool:
         """True when so many commands fit into the segments that exist, in as few blocks as they need."""
         full_blocks, rest = divmod(commands, BLOCK_COMMANDS_MAX)
         needed = full_blocks * block_bytes(BLOCK_COMMANDS_MAX) + (block_bytes(rest) if rest else 0)
-        room, spare = self._size - self._offset, self._made - self._number
+        room, spare = self._size - self._offset, self._segments.made - self._number
         if spare > 0:  # the end of a segment stays empty when a block does not fit there
             largest = block_bytes(min(commands, BLOCK_COMMANDS_MAX))
             room = max(0, room - largest) + spare * max(0, self._segment_bytes - largest)
         return needed <= room
 
     def is_ahead(self) -> bool:
-        """True when SEGMENTS_AHEAD segments wait for their turn."""
-        return self._made - self._number >= SEGMENTS_AHEAD
+        """True when all segments that are to be made ahead are there."""
+        return self._segments.is_ahead(self._number)
 
     def make_ahead(self) -> None:
         """Make one more segment beside, if there are not enough; to be called when nobody waits."""
-        if not self.is_ahead() and self.trouble is None and self._fault is None:
-            self._prepare_next(SEGMENTS_AHEAD)
+        self._segments.make_ahead(self._number)
 
     def retry(self) -> None:
         """Try again to make the next segment, every RETRY_S at most: the operator may have freed space."""
-        if self.trouble is not None and self._now_s() - self._made_at_s >= self._retry_s:
-            self._prepare_next()
+        self._segments.retry(self._number + 1, self._retry_s)
 
     def close(self) -> None:
         """Close the file; a segment in the making is waited for a little, and may stay half-made."""
-        if self._maker is not None:
-            self._maker.join(CLOSE_S)
+        self._segments.close()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -270,7 +264,7 @@ class CommandLog:
                 "back, nothing was changed"
             )
         found = None
-        if after.segment <= self._made:
+        if after.segment <= self._segments.made:
             file, size = self._opened(after.segment)
             try:
                 found = read_block(file, after.segment, after.offset, size)
@@ -326,50 +320,17 @@ class CommandLog:
 
     def _roll(self, length: int) -> None:
         """Go on in the next segment."""
-        if self._maker is not None:
-            self._maker.join()
-        if self._fault is not None:
-            raise self._fault
-        if self._made <= self._number:
+        if self._segments.made <= self._number:
+            self._segments.join()
+        if self._segments.fault is not None:
+            raise self._segments.fault
+        if self._segments.made <= self._number:
             raise LogFullError(
                 f"the disk of the command log is full ({self.trouble}); free space and start again"
             )
         self._place(self._number + 1, 0)
         assert length <= self._size, "a segment holds the largest block"
-        self._prepare_next()
-
-    def _make_first(self) -> None:
-        try:
-            self._disk.create(segment_name(1), self._segment_bytes)
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            raise LogFullError(
-                f"no space for the command log's first segment of {self._segment_bytes >> 20} MiB ({error}); "
-                "free space, set LECONG_DATA to another disk, or LECONG_LOG_SEGMENT_MIB to less"
-            ) from error
-        self._made = 1
-
-    def _prepare_next(self, ahead: int = 1) -> None:
-        """Make a segment in the background if fewer than `ahead` wait for their turn."""
-        with self._maker_lock:
-            enough = self._made - self._number >= ahead
-            if enough or (self._maker is not None and self._maker.is_alive()):
-                return
-            self._made_at_s = self._now_s()
-            self._maker = self._beside(self._make_next)
-
-    def _make_next(self) -> None:
-        try:
-            self._disk.create(segment_name(self._made + 1), self._segment_bytes)
-        except OSError as error:
-            if error.errno in NO_SPACE:
-                self.trouble = error
-            else:
-                self._fault = error
-        else:
-            self._made += 1
-            self.trouble = None
+        self._segments.prepare(self._number + 1)
 
 
 __all__ = [

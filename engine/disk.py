@@ -98,6 +98,9 @@ class Disk(Protocol):
     def sync_names(self) -> None:
         """Return when the names that `names` tells are on the medium. Raises OSError."""
 
+    def free(self) -> int:
+        """Bytes that there is room for. Raises OSError."""
+
 
 class Folder(Disk, Protocol):
     """A folder that also has a growing file."""
@@ -212,7 +215,7 @@ class PosixDisk:
         """Zero-fill `name`.tmp, sync, rename, sync the folder: fallocate alone would make every later sync
         dearer. Raises OSError; ENOSPC before the first byte where the file cannot fit.
         """
-        if _free_bytes(self._folder) < size:
+        if self.free() < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder / name))
         self._write_beside(name, size)
         self._publish(name)
@@ -235,6 +238,11 @@ class PosixDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def free(self) -> int:
+        """Bytes of the file system that this user may take. Raises OSError."""
+        status = os.statvfs(self._folder)
+        return status.f_bavail * status.f_frsize
 
     def grow(self, name: str) -> PosixGrowingFile:
         """Open a file that grows, made when it is missing. Raises OSError."""
@@ -276,8 +284,3 @@ def write_whole(descriptor: int, offset: int, data: bytes | bytearray | memoryvi
         if written == 0:
             raise OSError(errno.EIO, "the disk takes no more bytes and does not say why")
         view, offset = view[written:], offset + written
-
-
-def _free_bytes(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

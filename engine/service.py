@@ -61,6 +61,7 @@ class Engine:
             machine.disk(location.engine / "commands"),
             settings.segment_bytes,
             archive=machine.disk(location.engine / "archive"),
+            spares=machine.disk(location.engine / "spares"),
             beside=machine.beside,
             now_s=machine.now_s,
         )

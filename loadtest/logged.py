@@ -84,7 +84,7 @@ class Bench:
         capacity = Capacity(orders=1 << 21, levels=1 << 15, instruments=4, accounts=128, lots=128, day=16)
         self.exchange = Exchange(capacity)
         self.exchange.apply(np.zeros(0, COMMAND))
-        self.log = CommandLog(PosixDisk(folder / "commands"))
+        self.log = CommandLog(PosixDisk(folder / "commands"), spares=PosixDisk(folder / "spares"))
         self.events = EventLog(folder / "events.log")
         self.snapshots = Snapshots(PosixDisk(folder / "snapshots"))
         started = time.perf_counter()

@@ -17,6 +17,8 @@ from engine.records import Records, empty_commands
 from engine.vocabulary import Command
 from tests.crash.faults import Fault, install
 
+QUIET_ONE_IN = 32  # blocks: nobody waits behind one of so many
+
 
 def numbered(first: int, count: int) -> Records:
     """Stamped commands whose tag is their sequence: what else they say does not matter to a log."""
@@ -36,7 +38,7 @@ def main(folder: Path, fault: str, seed: int, segment_kib: int, block: int) -> N
     """Append blocks until the disk is full or somebody ends it."""
     install(Fault(fault), seed)
     chance = random.Random(seed)
-    log = CommandLog(PosixDisk(folder), segment_kib << 10)
+    log = CommandLog(PosixDisk(folder), segment_kib << 10, spares=PosixDisk(folder / "spares"))
     for _ in log.recover():
         pass
     log.resume(log.epoch + 1)
@@ -44,6 +46,8 @@ def main(folder: Path, fault: str, seed: int, segment_kib: int, block: int) -> N
         while True:
             log.append(numbered(log.sequence + 1, chance.randint(1, block)))
             print(log.sequence, flush=True)
+            if chance.randrange(QUIET_ONE_IN) == 0:
+                log.make_ahead()
     except LogFullError:
         log.close()
     except OSError as error:

@@ -61,6 +61,7 @@ class MemoryDisk:
         self.fail_at_sync: int | None = None
         self.full_after: int | None = None  # files that fit
         self.create_error: int = errno.ENOSPC
+        self.room = 1 << 40  # bytes that it says are free
         self.gate = threading.Event()  # a sync waits until it is set
         self.gate.set()
 
@@ -92,6 +93,9 @@ class MemoryDisk:
 
     def sync_names(self) -> None:
         self.named = sorted(self.files)
+
+    def free(self) -> int:
+        return self.room
 
     def crashed(self, mix: Mix = lambda synced, written: synced) -> "MemoryDisk":
         """The disk as a restart finds it; `mix` decides which unsynced bytes had reached the medium."""

@@ -345,6 +345,7 @@ def test_full_disk_is_told_at_three_quarters_and_over_when_space_is_free() -> No
     disk = MemoryDisk()
     disk.full_after = 1
     log = started(disk)
+    log._segments.join()
 
     told = []
     for number in range(1, 15):
@@ -352,7 +353,7 @@ def test_full_disk_is_told_at_three_quarters_and_over_when_space_is_free() -> No
         told.append(log.nearly_full())
     disk.full_after = None
     log.retry()
-    log.close()
+    log._segments.join()
 
     assert told == [False] * 12 + [True] * 2
     assert not log.nearly_full()
@@ -377,8 +378,8 @@ def test_other_errors_of_the_next_segment_end_the_log() -> None:
     disk = MemoryDisk()
     disk.full_after, disk.create_error = 1, errno.EIO
     log = started(disk)
-    assert log._maker is not None
-    log._maker.join()
+    assert log._segments._work is not None
+    log._segments.join()
 
     with pytest.raises(OSError, match="Input/output"):
         log.append(deposits(1))

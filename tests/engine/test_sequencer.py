@@ -279,8 +279,8 @@ async def test_burst_of_commands_never_outgrows_a_full_disk(tmp_path: Path) -> N
     disk = MemoryDisk()
     disk.full_after = 1
     shard = Shard(disk, tmp_path)
-    assert shard.log._maker is not None
-    shard.log._maker.join()
+    assert shard.log._segments._work is not None
+    shard.log._segments.join()
     taken = 0
 
     for _ in range(700):

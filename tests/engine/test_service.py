@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from engine import event_log
 from engine.command_log import CorruptLogError, LogFullError
 from engine.core.layout import Capacity
+from engine.disk import PosixDisk
 from engine.exchange import Exchange
 from engine.frames import ALL_KEPT, COMMANDS_MAX, HEAD, Frame, frame
 from engine.instruments import load_instruments
@@ -395,9 +396,7 @@ def test_manual_calendar_leaves_the_instruments_closed(
 
 
 def test_full_disk_at_the_first_start_is_named(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import disk
-
-    monkeypatch.setattr(disk, "_free_bytes", lambda folder: 4096)
+    monkeypatch.setattr(PosixDisk, "free", lambda disk: 4096)
 
     with pytest.raises(LogFullError, match="no space for the command log's first segment of 1 MiB"):
         opened(location)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 def test_the_object_has_every_ratio_and_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_log, "LATENCY_COMMANDS", 20)
     monkeypatch.setattr(bench_log, "SNAPSHOT_EACH", 4_000)
+    monkeypatch.setattr(bench_log, "WARM_UP_COMMANDS", 4_000)
 
     sizes = {"commands": 20_000, "replayed": 5_000, "recovered": 10_000, "resting": 3_000}
     found = measure(tmp_path / "data", **sizes, rounds=1)
@@ -29,6 +30,7 @@ def test_the_object_has_every_ratio_and_its_figures(tmp_path: Path, monkeypatch:
     assert found["figures"]["snapshot_pause"]["resting_orders"] == 3_000
     assert found["figures"]["replay"]["commands"] > 5_000, "the set-up is replayed too"
     assert found["figures"]["recovery"]["commands"] == 10_000
+    assert found["figures"]["beyond_the_segments_ahead"]["commands"] == 80_000
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
     assert any("latency_p50" in line and "at most 2.0" in line for line in lines(found))
     assert not (tmp_path / "data").exists()

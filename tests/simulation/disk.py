@@ -17,6 +17,7 @@ from typing import Final
 from tests.simulation.process import Killed, Process, current
 
 SECTOR: Final = 512
+FREE_BYTES: Final = 1 << 40  # of a disk that is not full
 Point = Callable[[Process, str], None]
 EIO_FATES: Final = ("lost", "kept", "mixed")
 
@@ -172,6 +173,11 @@ class SimulatedFolder:
         """What `names` tells is on the medium."""
         self.at("disk.sync_names")
         self.entries.kept = dict(self.entries.seen)
+
+    def free(self) -> int:
+        """Nothing on a full disk."""
+        self.at("disk.free")
+        return 0 if self._disk.full else FREE_BYTES
 
     def grow(self, name: str) -> "SimulatedGrowingFile":
         """A file that grows."""

@@ -207,7 +207,7 @@ def test_block_that_counts_before_it_is_synced_is_found(monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_cursor_that_does_not_wait_for_a_commit_under_way_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    strikes = [Strike("settlement", step, "kill") for step in range(70, 80)]
+    strikes = [Strike("settlement", step, "kill") for step in range(100, 110)]
     monkeypatch.setattr("tests.simulation.database.LATE_COMMIT_SHARE", 1)
     monkeypatch.setattr("tests.simulation.database.LATE_COMMIT_S", 2.0)
     with Stage() as folder:
