@@ -34,7 +34,7 @@ LEVELS: Final = 4000
 MIDDLE: Final = 2 * LEVELS
 AROUND: Final = 20  # ticks from the middle, of orders that trade
 AHEAD_COMMANDS: Final = 4 * BLOCK_COMMANDS_MAX  # handed to the sequencer before they are durable
-PAUSE_S: Final = 0.002  # between two looks at what is made in the background
+PAUSE_S: Final = 0.002  # between two looks at what is made in the background, or two attempts
 
 
 def set_up() -> Records:
@@ -113,7 +113,9 @@ class Bench:
             self.close()
 
     async def through(self, commands: Records) -> None:
-        """Send commands, as many ahead as keeps the disk busy, until all are durable and published."""
+        """Send commands, as many ahead as keeps the disk busy, until all are durable and published. Raises
+        what the sequencer died of, and OSError for a disk without space.
+        """
         sequencer, sent = self.sequencer, 0
         assert sequencer is not None, "it runs"
         first = sequencer.sequence
@@ -123,6 +125,11 @@ class Bench:
                 part = commands[sent : sent + BLOCK_COMMANDS_MAX]
                 if sequencer.submit(part) is None:
                     sent += len(part)
+                    continue
+                if ahead == 0:  # refused, and nothing is on its way: the next segment is not made yet
+                    if self.log.trouble is not None:
+                        raise self.log.trouble
+                    await asyncio.sleep(PAUSE_S)
                     continue
             await self.grown()
 

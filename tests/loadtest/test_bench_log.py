@@ -66,6 +66,37 @@ async def test_a_sequencer_that_dies_is_not_waited_for(
         await trade()
 
 
+async def test_orders_that_find_no_room_are_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, refusals = Bench(tmp_path / "log"), iter(range(3))
+    has_room = bench.log.has_room
+    async with asyncio.timeout(60), bench.running():
+        monkeypatch.setattr(
+            bench.log, "has_room", lambda count: next(refusals, None) is None and has_room(count)
+        )
+        before = bench.exchange.sequence
+
+        await bench.through(orders(10_000, 0))
+
+    assert bench.exchange.sequence == before + 10_000
+
+
+async def test_a_disk_without_space_for_the_next_segment_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path / "log")
+
+    async def trade() -> None:
+        async with asyncio.timeout(60), bench.running():
+            monkeypatch.setattr(bench.log, "has_room", lambda count: False)
+            bench.log._segments.trouble = OSError(errno.ENOSPC, "No space left on device")
+            await bench.through(orders(10_000, 0))
+
+    with pytest.raises(OSError, match="No space left"):
+        await trade()
+
+
 def test_the_same_seed_gives_the_same_orders_and_they_trade() -> None:
     assert orders(1000, 7).tobytes() == orders(1000, 7).tobytes()
     assert orders(1000, 7).tobytes() != orders(1000, 8).tobytes()
