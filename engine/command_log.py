@@ -170,7 +170,7 @@ class CommandLog:
         return self._segments.is_ahead(self._number)
 
     def make_ahead(self) -> None:
-        """Make one more segment beside, if there are not enough; to be called when nobody waits."""
+        """Make segments beside, if there are not enough ahead; to be called when nobody waits."""
         self._segments.make_ahead(self._number)
 
     def retry(self) -> None:

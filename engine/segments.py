@@ -5,21 +5,30 @@ needed.
 
 Law: what stands in `commands` may hold blocks, and a start reads all of it; a spare holds none, and no start
 reads it. One segment waits in `commands` for its turn; when it is taken the next spare follows it. So a burst
-as long as the spares never shares the disk with zeroes (a block beside them takes two to three times as long,
-measured), and a start reads no more of them than of one.
+that fits into them does not share the disk with zeroes (a block beside them takes two to three times as long,
+measured), and a start reads no more of them than of one. Where spares cannot be had the log does without.
 """
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from engine.blocks import LogFullError, segment_name
+from engine.blocks import BLOCK_ALIGNMENT, LogFullError, segment_name
 from engine.clerk import Beside, Work
 from engine.disk import NO_SPACE, Disk
 
 SPARES: Final = 2  # besides the one that waits in `commands`
 ROOM_OF_SPARES: Final = 16  # segments that must be free on the disk for each spare that is made
 CLOSE_S: Final = 0.2
+NO_PLACE: Final = NO_SPACE | {  # what says that spares cannot be kept where they are, and no more
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EXDEV,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 
 class Segments:
@@ -41,7 +50,7 @@ class Segments:
         self._spared = self._last_spare()  # the last one that is made or has a spare
         self._spares_max = SPARES if spares is not None else 0
         self._wanted = 0  # the segment that must be made as soon as can be
-        self._spare_is_wanted = False
+        self._spares_are_wanted = False
         self._lock = threading.Lock()  # of what is wanted
         self._beginning = threading.Lock()  # works are begun by two threads; a new one never waits for it
         self._works = False
@@ -62,21 +71,22 @@ class Segments:
                 "free space, set LECONG_DATA to another disk, or LECONG_LOG_SEGMENT_MIB to less"
             ) from error
         self.made = 1
-        self._spared = max(self._spared, 1)
 
     def prepare(self, number: int) -> None:
-        """Have segment `number` made in the background, if it is not there."""
+        """Have segment `number` made in the background, if it is not there; spares wait for the next quiet
+        moment.
+        """
         if self.made < number:
-            self._begin(number, spare=False)
+            self._begin(number, spares=False)
 
     def is_ahead(self, number: int) -> bool:
         """True when behind segment `number` one waits, and as many spares as there are to be."""
         return self.made > number and self._spared - number > self._spares_max
 
     def make_ahead(self, number: int) -> None:
-        """Have the segment behind `number` made, or one spare more; to be called when nobody waits."""
+        """Have the segment behind `number` and the spares made; to be called when nobody waits."""
         if not self.is_ahead(number) and self.trouble is None and self.fault is None:
-            self._begin(number + 1, spare=True)
+            self._begin(number + 1, spares=True)
 
     def retry(self, number: int, retry_s: float) -> None:
         """Try again to make segment `number`, every `retry_s` at most: the operator may have freed space."""
@@ -106,59 +116,81 @@ class Segments:
                 number += 1
         return number
 
-    def _begin(self, number: int, *, spare: bool) -> None:
+    def _begin(self, number: int, *, spares: bool) -> None:
         """Say what is wanted, and begin the work unless it is at it."""
         with self._beginning:
             with self._lock:
-                self._wanted = max(self._wanted, number)
-                self._spare_is_wanted = self._spare_is_wanted or spare
+                self._wanted, self._spares_are_wanted = max(self._wanted, number), spares
                 begins, self._works = not self._works, True
             if begins:
                 self._work = self._beside(self._make)
 
     def _make(self) -> None:
         """Make what is wanted until nothing is, or until it cannot be made."""
-        done = True
-        while done and (step := self._next_step()) is not None:
-            self._tried_at_s = self._now_s()
-            try:
-                step()
-            except OSError as error:
-                done = self._failed(error, step)
-        if not done:
-            with self._lock:
-                self._works = False
+        try:
+            while (step := self._next_step()) is not None:
+                self._tried_at_s = self._now_s()
+                try:
+                    step()
+                except OSError as error:
+                    if not self._goes_on(error, step):
+                        self._give_up()
+                        return
+        except BaseException:
+            self._give_up()
+            raise
 
     def _next_step(self) -> Callable[[], None] | None:
         """What is to be made now; when it is nothing, the work has ended."""
         with self._lock:
             if self.made < self._wanted:
                 return self._make_next
-            spare, self._spare_is_wanted = self._spare_is_wanted, False
-            if spare and self._spared - self._wanted < self._spares_max:
+            if self._spares_are_wanted and self._spared - self._wanted < self._spares_max:
                 return self._make_spare
-            self._works = False
+            self._works = self._spares_are_wanted = False
             return None
 
-    def _failed(self, error: OSError, step: Callable[[], None]) -> bool:
+    def _goes_on(self, error: OSError, step: Callable[[], None]) -> bool:
         """Keep what a step raised; True when the work can go on without it."""
-        if error.errno not in NO_SPACE:
-            self.fault = error
-        elif step == self._make_next:
-            self.trouble = error
-        else:
+        if step == self._make_spare and error.errno in NO_PLACE:
             self._spares_max = 0
             return True
+        if error.errno in NO_SPACE:
+            self.trouble = error
+        else:
+            self.fault = error
         return False
+
+    def _give_up(self) -> None:
+        """The work has ended with something still wanted, which `prepare` or `retry` may want again."""
+        with self._lock:
+            self._works = self._spares_are_wanted = False
 
     def _make_next(self) -> None:
         number = self.made + 1
-        if self._spares is not None and number <= self._spared:
-            self._spares.move(segment_name(number), self._disk)
-        else:
+        if not self._takes_spare(number):
             self._disk.create(segment_name(number), self._segment_bytes)
         self.made, self.trouble = number, None
         self._spared = max(self._spared, number)
+
+    def _takes_spare(self, number: int) -> bool:
+        """Whether segment `number` came from the spares. One that is gone, cannot be moved or holds anything
+        is none: a copy of the folder by hard links shares its files with a log that goes on.
+        """
+        if self._spares is None or number > self._spared:
+            return False
+        name = segment_name(number)
+        try:
+            taken = _begins_with_zeroes(self._spares, name)
+            if taken:
+                self._spares.move(name, self._disk)
+        except OSError as error:
+            if error.errno not in NO_PLACE:
+                raise
+            taken = False
+        if not taken:
+            self._spared, self._spares_max = self.made, 0  # in this life
+        return taken
 
     def _make_spare(self) -> None:
         assert self._spares is not None, "spares are wanted where there is a place for them"
@@ -167,3 +199,12 @@ class Segments:
             return
         self._spares.create(segment_name(self._spared + 1), self._segment_bytes)
         self._spared += 1
+
+
+def _begins_with_zeroes(disk: Disk, name: str) -> bool:
+    """True for a segment that no block was written to: the first stands at its beginning."""
+    file = disk.open(name, reread=False)
+    try:
+        return not any(file.read(0, BLOCK_ALIGNMENT))
+    finally:
+        file.close()

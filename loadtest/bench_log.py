@@ -2,9 +2,9 @@
 
     durable_throughput   sequencer + log + core + event log at saturation, beside a bare loop of pwrite
                          and fdatasync of the very blocks that it wrote, into files of the same kind; both
-                         sides' files are made before (as many as the log keeps ahead), and a stretch of
-                         WARM_UP_COMMANDS comes before the clock starts: a fresh exchange touches its memory
-                         for the first time                                               mark 0.7
+                         sides' files are made before (the log's own segments ahead, which a million
+                         commands do not use up), and a stretch of WARM_UP_COMMANDS comes before the clock
+                         starts: a fresh exchange touches its memory for the first time   mark 0.7
     latency_p50          one command at a low rate, from submit to its events being published, beside
                          pwrite and fdatasync of one block of 4,096 bytes at that rate     mark at most 2
     replay               recovery from the log (read from the medium, checked, judged, events written over

@@ -141,7 +141,7 @@ class Bench:
             self._work.result()
 
     async def made_ahead(self) -> None:
-        """Return when the log has its segments ahead, as it has after a quiet second."""
+        """Return when the log has its segments ahead, as it has after a quiet while."""
         assert self.sequencer is not None, "it runs"
         while not self.log.is_ahead() and not self._work.done():
             self.sequencer.wake()

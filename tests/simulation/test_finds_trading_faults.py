@@ -135,6 +135,6 @@ STRIKES = [Strike("engine", step, "kill") for step in range(450, 800, 30)]
 def test_hidden_kilograms_that_a_snapshot_loses_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lose_hidden_kilograms_in_a_snapshot(monkeypatch)
 
-    found = found_by(STRIKES, 12)
+    found = found_by(STRIKES, 21)
 
     assert found["law"] == "replay", found
